@@ -14,6 +14,7 @@ from gateway.settings.schema import (
     Tls,
     Tracing,
 )
+from gateway.settings.token import admin_token, find_token
 
 __all__ = [
     "Batching",
@@ -27,7 +28,9 @@ __all__ = [
     "SplitSetting",
     "Tls",
     "Tracing",
+    "admin_token",
     "check_files",
+    "find_token",
     "granted",
     "load",
 ]

@@ -1,0 +1,1 @@
+"""The control state on disk: what operators decided, under one revision, with who decided it."""

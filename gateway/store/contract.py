@@ -1,0 +1,104 @@
+"""What a store of the control state is. Every implementation passes tests/contract/test_store.py."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class DesiredModel:
+    """What explicit control asked of a model.
+
+    generation   the revision at which it was last loaded anew; a server that has an older one loads it again
+    config       the override of its configuration as the JSON that the load call brought, "" for none
+    files        the files that the load call brought: path in the model's folder → SHA-256 of a blob
+    """
+
+    loaded: bool
+    generation: int = 0
+    config: str = ""
+    files: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class DesiredSplit:
+    """A traffic split as an operator set it; without arms: there is to be none, whatever the settings say."""
+
+    salt: str
+    arms: tuple[tuple[str, float], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """Everything desired, whole, as of one revision. Revision 0 is the empty state of a new store.
+
+    models, splits   by model
+    labels           model → label → version
+    """
+
+    revision: int = 0
+    models: Mapping[str, DesiredModel] = field(default_factory=dict)
+    splits: Mapping[str, DesiredSplit] = field(default_factory=dict)
+    labels: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Act:
+    """Who does what, and from where: for the audit trail. `detail` is what was asked for, fit for JSON."""
+
+    actor: str
+    origin: str
+    action: str
+    target: str
+    detail: Mapping[str, object] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class AuditEntry:
+    """One line of the trail. `at` is seconds since the epoch; `before` and `after` are revisions."""
+
+    id: int
+    at: float
+    before: int
+    after: int
+    act: Act
+
+
+Mutation = Callable[[State], State]
+
+
+class Store(Protocol):
+    """Used from one event loop; `async with` opens and closes it. All raise Unavailable when it is gone."""
+
+    async def read(self) -> State: ...
+
+    async def change(
+        self, expected: int | None, mutation: Mutation, act: Act, blobs: Mapping[str, bytes] | None = None
+    ) -> State:
+        """Writes `mutation(state)`, its audit line and the blobs it refers to, or nothing; returns it.
+
+        mutation   pure; what it returns as revision is not looked at: the new one is the old one plus 1
+        expected   the revision that the caller decided on; None: whichever is the newest
+        blobs      by SHA-256; those that no model refers to any more are dropped
+
+        When it returns, the change is on disk. When it raises, nothing has changed.
+        Raises Conflict where `expected` is not the newest, and whatever `mutation` raises.
+        """
+        ...
+
+    async def blob(self, digest: str) -> bytes:
+        """Raises NotFound."""
+        ...
+
+    async def audit(self, limit: int = 100, before: int | None = None) -> list[AuditEntry]:
+        """The newest entries first; `before` is the id to go on from."""
+        ...
+
+    async def __aenter__(self) -> Store: ...
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...

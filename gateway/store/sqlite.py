@@ -1,0 +1,210 @@
+"""The control state in one SQLite file: `<state>/control.db`, for one gateway on one machine."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sqlite3
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final, Self, TypeVar
+
+import msgspec
+
+from gateway.core.errors import Conflict, NotFound, Unavailable
+from gateway.store.contract import Act, AuditEntry, DesiredModel, DesiredSplit, Mutation, State
+from gateway.store.lock import FolderLock
+from gateway.store.migrations import migrate
+
+FILE: Final = "control.db"
+
+T = TypeVar("T")
+_json = msgspec.json
+
+
+class SqliteStore:
+    """A `Store`. `folder` is the state folder, which it locks; None: in memory, for tests and for trying out.
+
+    Everything runs on one thread of its own, because a commit waits for the disk.
+    """
+
+    def __init__(self, folder: Path | None) -> None:
+        self._folder = folder
+        self._lock = FolderLock(folder) if folder else None
+        self._name = str(folder / FILE) if folder else ":memory:"
+        self._thread: ThreadPoolExecutor | None = None
+        self._connection: sqlite3.Connection | None = None
+
+    async def __aenter__(self) -> Self:
+        if self._lock:
+            self._lock.acquire()
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="store")
+        try:
+            self._connection = await self._do(self._open)
+        except BaseException:
+            await self.__aexit__(None, None, None)
+            raise
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._connection:
+            await self._do(self._connection.close)
+            self._connection = None
+        if self._thread:
+            self._thread.shutdown(wait=False)
+            self._thread = None
+        if self._lock:
+            self._lock.release()
+
+    async def read(self) -> State:
+        return await self._do(lambda: self._transaction("BEGIN", self._state))
+
+    async def change(
+        self, expected: int | None, mutation: Mutation, act: Act, blobs: Mapping[str, bytes] | None = None
+    ) -> State:
+        def write(db: sqlite3.Connection) -> State:
+            old = self._state(db)
+            if expected is not None and expected != old.revision:
+                raise Conflict(f"the control state is at revision {old.revision}, not {expected}")
+            wanted = mutation(old)
+            new = State(old.revision + 1, wanted.models, wanted.splits, wanted.labels)
+            _write_rows(db, old, new)
+            _write_blobs(db, new, blobs or {})
+            _write_audit(db, old.revision, new.revision, act)
+            return new
+
+        return await self._do(lambda: self._transaction("BEGIN IMMEDIATE", write))
+
+    async def blob(self, digest: str) -> bytes:
+        def read() -> bytes:
+            row = self._db.execute("SELECT data FROM blobs WHERE digest = ?", (digest,)).fetchone()
+            if row is None:
+                raise NotFound(f"no blob {digest} in the control state")
+            return bytes(row[0])
+
+        return await self._do(read)
+
+    async def audit(self, limit: int = 100, before: int | None = None) -> list[AuditEntry]:
+        def read() -> list[AuditEntry]:
+            rows = self._db.execute(
+                "SELECT id, at, before, after, actor, origin, action, target, detail FROM audit"
+                " WHERE ? IS NULL OR id < ? ORDER BY id DESC LIMIT ?",
+                (before, before, limit),
+            )
+            return [
+                AuditEntry(id_, at, old, new, Act(actor, origin, action, target, _json.decode(detail)))
+                for id_, at, old, new, actor, origin, action, target, detail in rows
+            ]
+
+        return await self._do(read)
+
+    @property
+    def _db(self) -> sqlite3.Connection:
+        if self._connection is None:
+            raise Unavailable(f"control state '{self._name}' is not open")
+        return self._connection
+
+    def _open(self) -> sqlite3.Connection:
+        if self._folder:
+            # SQLite would create it readable by all; its -wal and -shm files take over the mode.
+            os.close(os.open(self._name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        connection = sqlite3.connect(self._name, timeout=5, isolation_level=None, check_same_thread=False)
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute("PRAGMA synchronous = FULL")
+            migrate(connection, self._name)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    async def _do(self, work: Callable[[], T]) -> T:
+        """Runs it on the store's thread. What SQLite raises becomes Unavailable."""
+        if self._thread is None:
+            raise Unavailable(f"control state '{self._name}' is not open")
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._thread, work)
+        except (sqlite3.Error, OSError) as error:
+            raise Unavailable(f"control state '{self._name}': {error}") from error
+
+    def _transaction(self, begin: str, work: Callable[[sqlite3.Connection], T]) -> T:
+        db = self._db
+        db.execute(begin)
+        try:
+            result = work(db)
+            db.execute("COMMIT")
+        except BaseException:
+            if db.in_transaction:
+                db.execute("ROLLBACK")
+            raise
+        return result
+
+    @staticmethod
+    def _state(db: sqlite3.Connection) -> State:
+        (revision,) = db.execute("SELECT value FROM revision").fetchone()
+        return State(
+            revision,
+            {
+                name: DesiredModel(bool(loaded), generation, config, _json.decode(files))
+                for name, loaded, generation, config, files in db.execute(
+                    "SELECT name, loaded, generation, config, files FROM models ORDER BY name"
+                )
+            },
+            {
+                model: DesiredSplit(salt, _json.decode(arms, type=tuple[tuple[str, float], ...]))
+                for model, salt, arms in db.execute("SELECT model, salt, arms FROM splits ORDER BY model")
+            },
+            {
+                model: _json.decode(labels)
+                for model, labels in db.execute("SELECT model, labels FROM labels ORDER BY model")
+            },
+        )
+
+
+def _text(value: Any) -> str:
+    return _json.encode(value).decode()
+
+
+def _write_rows(db: sqlite3.Connection, old: State, new: State) -> None:
+    """Only the rows that differ."""
+    for table, key, was, now, row in (
+        (
+            "models",
+            "name",
+            old.models,
+            new.models,
+            lambda m: (m.loaded, m.generation, m.config, _text(m.files)),
+        ),
+        ("splits", "model", old.splits, new.splits, lambda s: (s.salt, _text(s.arms))),
+        ("labels", "model", old.labels, new.labels, lambda labels: (_text(labels),)),
+    ):
+        db.executemany(f"DELETE FROM {table} WHERE {key} = ?", [(k,) for k in was if k not in now])  # noqa: S608
+        for name, value in now.items():
+            if was.get(name) != value:
+                cells = (name, *row(value))
+                marks = ", ".join("?" * len(cells))
+                db.execute(f"INSERT OR REPLACE INTO {table} VALUES ({marks})", cells)  # noqa: S608
+    db.execute("UPDATE revision SET value = ?", (new.revision,))
+
+
+def _write_blobs(db: sqlite3.Connection, new: State, blobs: Mapping[str, bytes]) -> None:
+    wanted = {digest for model in new.models.values() for digest in model.files.values()}
+    have = {digest for (digest,) in db.execute("SELECT digest FROM blobs")}
+    for digest in wanted - have:
+        if digest not in blobs:
+            raise NotFound(f"a model refers to the blob {digest}, which is not in the control state")
+        db.execute("INSERT INTO blobs VALUES (?, ?)", (digest, blobs[digest]))
+    db.executemany("DELETE FROM blobs WHERE digest = ?", [(digest,) for digest in have - wanted])
+
+
+def _write_audit(db: sqlite3.Connection, before: int, after: int, act: Act) -> None:
+    db.execute(
+        "INSERT INTO audit (at, before, after, actor, origin, action, target, detail)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        (time.time(), before, after, act.actor, act.origin, act.action, act.target, _text(act.detail)),
+    )
