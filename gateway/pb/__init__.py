@@ -1,6 +1,6 @@
 """The protocol's protobuf messages, in a pool of their own.
 
-Generated modules would register in protobuf's default pool, where those of tritonclient already are, under the
+Generated modules would register in the default pool, where those of tritonclient already are, under the
 same names: one process could not hold both. Here the classes are made from the committed descriptors
 (`descriptors.binpb`, written by protos/generate.py) on first use, and nothing of protobuf is imported before.
 """
