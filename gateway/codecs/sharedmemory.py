@@ -100,34 +100,34 @@ class Regions:
             return [region.status for region in list(self._regions.values())]
         return [self._find(name).status]
 
-    def read(self, name: str, offset: int, byte_size: int) -> memoryview:
+    def read(self, region: str, offset: int, byte_size: int) -> memoryview:
         """A copy of `byte_size` bytes from `offset` within the region. Raises NotFound, InvalidArgument."""
-        region = self._find(name)
-        start = self._start(region, offset, byte_size)
+        found = self._find(region)
+        start = self._start(found, offset, byte_size)
         data = np.empty(byte_size, np.uint8).data.cast("B")
         done = 0
         while done < byte_size:
-            count = os.preadv(region.descriptor, [data[done:]], start + done)
+            count = os.preadv(found.descriptor, [data[done:]], start + done)
             if count == 0:
-                raise _shrunk(region)
+                raise _shrunk(found)
             done += count
         return data
 
-    def write(self, name: str, offset: int, data: memoryview | bytes) -> None:
+    def write(self, region: str, offset: int, data: bytes | bytearray | memoryview) -> None:
         """Writes all of `data` at `offset` within the region. Raises NotFound, InvalidArgument."""
-        region = self._find(name)
+        found = self._find(region)
         view = memoryview(data).cast("B")
-        start = self._start(region, offset, len(view))
+        start = self._start(found, offset, len(view))
         # Writing past the end would make the client's region grow again.
-        if os.fstat(region.descriptor).st_size < start + len(view):
-            raise _shrunk(region)
+        if os.fstat(found.descriptor).st_size < start + len(view):
+            raise _shrunk(found)
         done = 0
         try:
             while done < len(view):
-                done += os.pwritev(region.descriptor, [view[done:]], start + done)
+                done += os.pwritev(found.descriptor, [view[done:]], start + done)
         except OSError as error:  # a full tmpfs, or a client's seal
             raise InvalidArgument(
-                f"cannot write to shared memory region '{name}': {error.strerror}"
+                f"cannot write to shared memory region '{region}': {error.strerror}"
             ) from error
 
     def _find(self, name: str) -> _Region:

@@ -1,0 +1,44 @@
+"""Who may make the calls that change the server: nobody, who has the token, or everybody."""
+
+from __future__ import annotations
+
+import hmac
+
+from starlette.requests import Request
+
+from gateway.core.errors import PermissionDenied, SluiceError, Unauthenticated
+from gateway.settings.schema import Access
+
+
+class Gate:
+    """One group of restricted calls.
+
+    name     the group, as messages call it
+    setting  the setting that opens or closes it
+    token    what callers present as ``Authorization: Bearer …``; empty: none is accepted
+    """
+
+    def __init__(self, name: str, setting: str, access: Access, token: str) -> None:
+        self.name = name
+        self.setting = setting
+        self.access = access
+        self._token = token.encode()
+
+    def check(self, request: Request) -> None:
+        """Raises PermissionDenied where nobody may pass, Unauthenticated where the token is wrong."""
+        if self.access == "open":
+            return
+        if self.access == "off":
+            raise self.closed(PermissionDenied)
+        scheme, _, presented = request.headers.get("authorization", "").partition(" ")
+        # The header is latin-1 text; compare_digest takes bytes of any content and its time tells nothing.
+        found = presented.strip().encode("latin-1", "replace")
+        if scheme.lower() != "bearer" or not self._token or not hmac.compare_digest(found, self._token):
+            raise Unauthenticated(
+                f"{self.name} needs the admin token: send 'Authorization: Bearer <token>'"
+                f" (setting '{self.setting}' is 'token')"
+            )
+
+    def closed(self, error: type[SluiceError]) -> SluiceError:
+        """The error for a group that is off, which says what opens it."""
+        return error(f"{self.name} is off: setting '{self.setting}' opens it ('token' or 'open')")
