@@ -1,0 +1,233 @@
+"""`make bench`: Sluice beside the limits, on one core, interleaved; the load comes from another core.
+
+`python -m loadtests.bench [--only T64,M] [--quick] [--results NAME]` writes results/NAME.md and NAME.json.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from pathlib import Path
+
+from loadtests.contenders import Fixed, Folder, Runtime, Sluice, check
+from loadtests.load import Request, Sample, apply
+from loadtests.process import LOAD_CORE, ROOT, Process
+from loadtests.report import Figure, Report
+
+TREE_SETTINGS = {"splits": {"T": {"weights": {"1": 50, "2": 50}}}}
+BATCHES = (1, 2, 4, 8, 16, 32, 64)
+#: two measurements of the same thing differ by so much on a quiet machine
+NOISE = 0.03
+
+Contenders = Mapping[str, tuple[Process, Request]]
+
+
+class Bench:
+    """The scenarios. Each adds its figures to the report."""
+
+    def __init__(self, folder: Folder, report: Report, *, rounds: int, seconds: int) -> None:
+        self.folder = folder
+        self.report = report
+        self.rounds = rounds
+        self.seconds = seconds
+
+    def footprint(self) -> None:
+        """A worker with T loaded and a split on: first of all, while few other processes are about."""
+        startups, quiet, loaded, idle, threads = [], [], [], [], []
+        for last in (False, False, True):
+            with self._tree_server() as server:
+                startups.append(server.startup)
+                request = self.folder.request(server.infer("T"), "T")
+                request.send()
+                quiet.append(server.memory()[0])
+                if last:
+                    apply(server, request, 64, 2)
+                    loaded.append(server.memory()[0])
+                    threads.append(server.threads())
+                    time.sleep(0.5)
+                    idle.append(_idle(server, 5))
+        self.report.figures += [
+            Figure("ready after start (T, two versions)", startups, 1.0, most=True, unit="s"),
+            Figure("memory of the worker with T loaded, PSS", quiet, 90, most=True, unit="MB"),
+            Figure("the same after load on 64 connections", loaded, 90, most=True, unit="MB"),
+            Figure("CPU while idle, over 5 s", idle, 0.5, most=True, unit="%"),
+            Figure("threads", threads),
+        ]
+
+    def tree(self, connections: int) -> None:
+        """T: the model takes microseconds, so that all of it is the server."""
+        with ExitStack() as stack:
+            runtime, server = (
+                stack.enter_context(Runtime(self.folder)),
+                stack.enter_context(self._tree_server()),
+            )
+            request = self.folder.request(server.infer("T"), "T")
+            reply = check("Sluice", request, runtime.answer("T", request))
+            raw = stack.enter_context(Fixed(self.folder, "uvicorn raw ASGI", "raw_asgi.py", reply))
+            fixed = [raw]
+            if connections > 1:
+                fixed.append(stack.enter_context(Fixed(self.folder, "httptools alone", "echo.py", reply)))
+            contenders: dict[str, tuple[Process, Request]] = {server.name: (server, request)}
+            for each in fixed:
+                contenders[each.name] = each, Request(each.url + "/v2/models/T/infer", request.body)
+                assert contenders[each.name][1].send() == (200, reply)
+            samples = self._interleave(f"T, {connections} connections", contenders, connections)
+        ours, theirs = samples["Sluice"], samples["uvicorn raw ASGI"]
+        ratios = [a.rate / b.rate for a, b in zip(ours, theirs, strict=True)]
+        required = 0.85 if connections > 1 else 0.75
+        self.report.figures += [
+            Figure(f"REST JSON, T, {connections} connections / uvicorn raw ASGI", ratios, required),
+        ]
+
+    def mlp(self) -> None:
+        """M: batching is worth much."""
+        with Runtime(self.folder) as runtime, self._nets_server() as server:
+            request = self.folder.request(server.infer("M"), "M")
+            check("Sluice", request, runtime.answer("M", request))
+            best: list[float] = []
+
+            def limit() -> None:
+                best.append(max(runtime.rate("M", rows, self.seconds / 8) for rows in BATCHES))
+
+            ours = self._interleave("M, 64 connections", {"Sluice": (server, request)}, 64, limit)["Sluice"]
+        self.report.figures += [
+            Figure(
+                "REST, M, 64 connections / onnxruntime's best rows/s",
+                [a.rate / b for a, b in zip(ours, best, strict=True)],
+                0.8,
+            ),
+            Figure("REST, M, 64 connections: p99 / p50", [a.p99 / a.p50 for a in ours], 1.5, most=True),
+        ]
+        self.report.notes.append(f"onnxruntime alone, M, best of batches up to 64: {max(best):,.0f} rows/s")
+
+    def convnet(self) -> None:
+        """C: batching is worth nothing, and must not cost anything."""
+        with Runtime(self.folder) as runtime, self._nets_server() as server:
+            contenders = {}
+            for name, model in (("Sluice", "C"), ("Sluice, batching off", "C_unbatched")):
+                request = self.folder.request(server.infer(model), model)
+                check(name, request, runtime.answer("C", request))
+                contenders[name] = (server, request)
+            alone: list[float] = []
+            samples = self._interleave(
+                "C, 64 connections",
+                contenders,
+                64,
+                lambda: alone.append(runtime.rate("C", 1, self.seconds / 2)),
+            )
+        ours, off = samples["Sluice"], samples["Sluice, batching off"]
+        self.report.figures += [
+            Figure(
+                "REST, C, 64 connections / onnxruntime alone",
+                [a.rate / b for a, b in zip(ours, alone, strict=True)],
+                0.9,
+            ),
+            Figure(
+                "REST, C: p50 / p50 with batching off (3 % noise allowed)",
+                [a.p50 / b.p50 for a, b in zip(ours, off, strict=True)],
+                1.0 + NOISE,
+                most=True,
+            ),
+        ]
+        self.report.notes.append(f"onnxruntime alone, C, one row at a time: {max(alone):,.0f} rows/s")
+
+    def image(self) -> None:
+        """I: the request is large."""
+        with Runtime(self.folder) as runtime, self._nets_server() as server:
+            text = self.folder.request(server.infer("I"), "I")
+            binary = self.folder.request(server.infer("I"), "I", binary=True)
+            expected = runtime.answer("I", text)
+            check("Sluice, JSON", text, expected)
+            check("Sluice, binary", binary, expected)
+            alone: list[float] = []
+            decoding: list[float] = []
+
+            def limits() -> None:
+                alone.append(runtime.rate("I", 1, self.seconds / 2))
+                decoding.append(runtime.decoding_rate("I", text, self.seconds / 2))
+
+            contenders = {"Sluice, binary": (server, binary), "Sluice, JSON": (server, text)}
+            samples = self._interleave("I, 8 connections", contenders, 8, limits)
+        ratio = [a.rate / b for a, b in zip(samples["Sluice, binary"], alone, strict=True)]
+        self.report.figures.append(Figure("REST, I, binary / onnxruntime alone", ratio, 0.9))
+        ratio = [a.rate / b for a, b in zip(samples["Sluice, JSON"], decoding, strict=True)]
+        name = "REST, I, JSON / msgspec, numpy and onnxruntime in one loop"
+        self.report.figures.append(Figure(name, ratio, 0.9))
+
+    def _interleave(
+        self,
+        scenario: str,
+        contenders: Contenders,
+        connections: int,
+        limit: Callable[[], None] | None = None,
+    ) -> dict[str, list[Sample]]:
+        """A B C, A B C, …: what the machine does meanwhile meets all of them alike."""
+        samples: dict[str, list[Sample]] = {name: [] for name in contenders}
+        for server, request in contenders.values():
+            apply(server, request, connections, 1)
+        # two servers that take microseconds differ more from round to round than long runs do
+        for number in range(self.rounds if limit is None else self.rounds // 2 + 1):
+            if limit:
+                limit()
+            for name, (server, request) in contenders.items():
+                samples[name].append(apply(server, request, connections, self.seconds))
+            told = ", ".join(f"{name} {s[-1].rate:,.0f}/s" for name, s in samples.items())
+            print(f"{scenario}, round {number + 1}: {told}", file=sys.stderr)
+        self.report.samples[scenario] = samples
+        return samples
+
+    def _tree_server(self) -> Sluice:
+        return Sluice(self.folder, self.folder.path / "tree", TREE_SETTINGS)
+
+    def _nets_server(self) -> Sluice:
+        return Sluice(self.folder, self.folder.path / "nets")
+
+
+def _idle(server: Process, seconds: float) -> float:
+    """Per cent of one core."""
+    before = server.cpu()
+    time.sleep(seconds)
+    return (server.cpu() - before) / seconds * 100
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m loadtests.bench", description=__doc__)
+    parser.add_argument("--only", help="a comma between names: footprint, T64, T1, M, C, I")
+    parser.add_argument("--quick", action="store_true", help="few and short rounds: a look, no evidence")
+    parser.add_argument("--results", default="bench", help="name of the files in loadtests/results")
+    arguments = parser.parse_args()
+    if (os.cpu_count() or 1) < 2:
+        sys.exit("error: two cores are needed, one for the server and one for the load")
+    folder = ROOT / ".sluice" / "bench"
+    # in a process of its own: what this one maps would make the servers' PSS look smaller
+    subprocess.run([sys.executable, "-m", "loadtests.models", str(folder)], check=True, cwd=ROOT)
+    os.sched_setaffinity(0, {LOAD_CORE})
+    report = Report("Sluice and the limits")
+    rounds, seconds = (2, 1) if arguments.quick else (5, 2)
+    bench = Bench(Folder(folder), report, rounds=rounds, seconds=seconds)
+    scenarios: dict[str, Callable[[], None]] = {
+        "footprint": bench.footprint,
+        "T64": lambda: bench.tree(64),
+        "T1": lambda: bench.tree(1),
+        "M": bench.mlp,
+        "C": bench.convnet,
+        "I": bench.image,
+    }
+    chosen = arguments.only.split(",") if arguments.only else list(scenarios)
+    unknown = [name for name in chosen if name not in scenarios]
+    if unknown:
+        parser.error(f"unknown scenario {unknown[0]!r}, there are {', '.join(scenarios)}")
+    began = time.monotonic()
+    for name in chosen:
+        scenarios[name]()
+    path: Path = report.write(arguments.results)
+    print(report.table(), f"\n{time.monotonic() - began:.0f} s; written to {path.relative_to(ROOT)}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,77 @@
+"""onnxruntime alone, on the core that it is started on: a line of JSON in, a line of JSON out.
+
+{"model": path, "rows": n, "seconds": s}              → {"rate": rows/s}, of runs over batches of n rows
+{"model": path, "request": path, "seconds": s}        → {"rate": requests/s}, decoding that JSON each time
+{"model": path, "request": path, "seconds": 0}        → {"answer": [[…], …]}, the outputs as flat lists
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import onnxruntime
+
+
+class Tensor(msgspec.Struct):
+    name: str
+    shape: list[int]
+    datatype: str
+    data: list[float]
+
+
+class Request(msgspec.Struct):
+    inputs: list[Tensor]
+
+
+@functools.cache
+def session(path: str) -> Any:
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    return onnxruntime.InferenceSession(path, options, ["CPUExecutionProvider"])
+
+
+def rate(step: Callable[[], object], seconds: float) -> float:
+    """Calls a second."""
+    step()
+    count, began = 0, time.perf_counter()
+    while True:
+        step()
+        count += 1
+        passed = time.perf_counter() - began
+        if passed >= seconds:
+            return count / passed
+
+
+def answer(order: dict[str, Any]) -> dict[str, Any]:
+    model = session(order["model"])
+    name, shape = model.get_inputs()[0].name, model.get_inputs()[0].shape
+    names = [output.name for output in model.get_outputs() if output.type.startswith("tensor")]
+    if "request" not in order:
+        rows = order["rows"]
+        x = np.random.default_rng(0).random((rows, *shape[1:]), dtype=np.float32)
+        return {"rate": rows * rate(lambda: model.run(None, {name: x}), order["seconds"])}
+    body = Path(order["request"]).read_bytes()
+    decoder = msgspec.json.Decoder(Request)
+
+    def predict() -> list[Any]:
+        tensor = decoder.decode(body).inputs[0]
+        data = np.array(tensor.data, np.float32).reshape(tensor.shape)
+        return list(model.run(names, {tensor.name: data}))
+
+    if not order["seconds"]:
+        return {"answer": [output.ravel().tolist() for output in predict()]}
+    return {"rate": rate(predict, order["seconds"])}
+
+
+if __name__ == "__main__":
+    for line in sys.stdin:
+        print(json.dumps(answer(json.loads(line))), flush=True)

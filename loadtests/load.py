@@ -1,0 +1,74 @@
+"""The load: Debian's wrk on a core of its own, sending one request over and over."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import urllib.request
+from dataclasses import dataclass
+from pathlib import Path
+
+from loadtests.process import LOAD_CORE, Process
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """`body` is a file; `head` the length of its JSON where raw tensors follow, else empty."""
+
+    url: str
+    body: Path
+    head: str = ""
+
+    def send(self) -> tuple[int, bytes]:
+        """Once, to see whether it is answered rightly."""
+        headers = {"Content-Type": "application/json"}
+        if self.head:
+            headers = {
+                "Content-Type": "application/octet-stream",
+                "Inference-Header-Content-Length": self.head,
+            }
+        request = urllib.request.Request(self.url, self.body.read_bytes(), headers)
+        with urllib.request.urlopen(request, timeout=30) as reply:
+            return reply.status, reply.read()
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One measurement. Latencies in ms, CPU in µs a request over the server's process tree."""
+
+    rate: float
+    p50: float
+    p99: float
+    cpu: float
+
+
+def apply(server: Process, request: Request, connections: int, seconds: float) -> Sample:
+    """Raises RuntimeError if any request failed: a fast error is no speed."""
+    environment = {**os.environ, "BODY": str(request.body), "HEAD": request.head}
+    script = str(Path(__file__).parent / "post.lua")
+    command = [
+        "taskset",
+        "-c",
+        str(LOAD_CORE),
+        "wrk",
+        "--latency",
+        "-t1",
+        f"-c{connections}",
+        "--timeout=20s",
+    ]
+    before = server.cpu()
+    output = subprocess.run(
+        [*command, f"-d{seconds:g}s", "-s", script, request.url],
+        env=environment, capture_output=True, text=True, check=True,
+    ).stdout  # fmt: skip
+    used = server.cpu() - before
+    told = json.loads(output.strip().splitlines()[-1])
+    if told["failed"] or not told["requests"]:
+        raise RuntimeError(f"{server.name}: {told['failed']} of {told['requests']} requests failed; {request.url}")
+    return Sample(
+        rate=told["requests"] / told["duration"] * 1e6,
+        p50=told["p50"] / 1e3,
+        p99=told["p99"] / 1e3,
+        cpu=used / told["requests"] * 1e6,
+    )
