@@ -1,0 +1,84 @@
+"""Tiny ONNX models, made with the onnx package and skl2onnx."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+
+class Make:
+    """Builds models. An input or output is (name, element type, shape); shape None leaves the rank open."""
+
+    @staticmethod
+    def model(
+        nodes: Sequence[Any],
+        inputs: Sequence[tuple[str, int, Sequence[int | str | None] | None]],
+        outputs: Sequence[tuple[str, int, Sequence[int | str | None] | None]],
+        weights: dict[str, np.ndarray] | None = None,
+        opset: int = 17,
+    ) -> onnx.ModelProto:
+        graph = helper.make_graph(
+            list(nodes),
+            "g",
+            [helper.make_tensor_value_info(*item) for item in inputs],
+            [helper.make_tensor_value_info(*item) for item in outputs],
+            [numpy_helper.from_array(value, name) for name, value in (weights or {}).items()],
+        )
+        return helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=9)
+
+    @staticmethod
+    def save(model: onnx.ModelProto, folder: Path) -> Path:
+        folder.mkdir(parents=True, exist_ok=True)
+        path = folder / "model.onnx"
+        path.write_bytes(model.SerializeToString())
+        return path
+
+    @classmethod
+    def identity(cls, element: int, shape: Sequence[int | str | None], opset: int = 17) -> onnx.ModelProto:
+        node = helper.make_node("Identity", ["x"], ["y"])
+        return cls.model([node], [("x", element, shape)], [("y", element, shape)], opset=opset)
+
+    @classmethod
+    def linear(cls, inputs: int = 4, outputs: int = 3, rows: int | str = "N") -> onnx.ModelProto:
+        """y = relu(x W), float."""
+        weight = np.random.default_rng(0).normal(size=(inputs, outputs)).astype(np.float32)
+        nodes = [helper.make_node("MatMul", ["x", "w"], ["h"]), helper.make_node("Relu", ["h"], ["y"])]
+        return cls.model(
+            nodes,
+            [("x", TensorProto.FLOAT, [rows, inputs])],
+            [("y", TensorProto.FLOAT, [rows, outputs])],
+            {"w": weight},
+        )
+
+    @staticmethod
+    def external(model: onnx.ModelProto, folder: Path, location: str = "weights.bin") -> Path:
+        """Saves the model with its initializers in a file beside it."""
+        folder.mkdir(parents=True, exist_ok=True)
+        path = folder / "model.onnx"
+        onnx.save_model(
+            model, path, save_as_external_data=True, location=location, size_threshold=0, convert_attribute=True
+        )
+        return path
+
+    @staticmethod
+    def classifier(labels: Sequence[Any], options: dict[str, Any] | None = None) -> onnx.ModelProto:
+        """A logistic regression over 4 features by skl2onnx; its default options write a ZipMap."""
+        from skl2onnx import to_onnx
+        from sklearn.linear_model import LogisticRegression
+
+        rng = np.random.default_rng(1)
+        x = rng.normal(size=(60, 4)).astype(np.float32)
+        y = np.array(labels)[np.arange(60) % len(labels)]
+        x[:, 0] += np.arange(60) % len(labels)
+        return to_onnx(LogisticRegression().fit(x, y), x[:1], options=options)
+
+
+@pytest.fixture(scope="session")
+def make() -> type[Make]:
+    return Make
