@@ -40,9 +40,7 @@ class Page:
         """`labels` is what `labelled` made; an int is written as such, a float with all of its digits."""
         self._lines.append(f"{name}{{{labels}}} {value!r}" if labels else f"{name} {value!r}")
 
-    def histogram(
-        self, name: str, labels: str, bounds: Sequence[float], counts: Sequence[int], total: float
-    ) -> None:
+    def histogram(self, name: str, labels: str, bounds: Sequence[float], counts: Sequence[int], total: float) -> None:
         """`counts`, not cumulative, has one entry more than `bounds`: what lies above. `total` is the sum."""
         comma = "," if labels else ""
         seen = 0
@@ -60,6 +58,4 @@ class Page:
 
 
 def labelled(names: Iterable[str], values: Iterable[str]) -> str:
-    return ",".join(
-        f'{name}="{value.translate(_ESCAPES)}"' for name, value in zip(names, values, strict=True)
-    )
+    return ",".join(f'{name}="{value.translate(_ESCAPES)}"' for name, value in zip(names, values, strict=True))

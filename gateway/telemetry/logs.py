@@ -17,7 +17,7 @@ Format = Literal["console", "json"]
 
 #: uvicorn's own logger of requests; ours is `ACCESS`
 _UVICORN: Final = ("uvicorn", "uvicorn.error", "uvicorn.access", "uvicorn.asgi")
-ACCESS: Final = "gateway.access"
+ACCESS: Final = "sluice.access"
 
 #: characters of one message or traceback that are kept
 MAX_TEXT: Final = 16_384
@@ -37,7 +37,7 @@ _ESCAPES: Final = {
 
 
 def configure(
-    format: Format = "console",  # noqa: A002 (the setting's name)
+    format: Format = "console",
     level: str = "info",
     access_log: bool = False,
     stream: TextIO | None = None,
@@ -119,9 +119,7 @@ class ConsoleFormatter(logging.Formatter):
         level = f"{record.levelname:<7}"
         if self._coloured and record.levelname in self._COLOURS:
             level = f"{self._COLOURS[record.levelname]}{level}\x1b[0m"
-        line = (
-            f"{clock}.{_milliseconds(record):03} {level} {record.name} {_message(record).translate(_ESCAPES)}"
-        )
+        line = f"{clock}.{_milliseconds(record):03} {level} {record.name} {_message(record).translate(_ESCAPES)}"
         extras = {n: v for n, v in vars(record).items() if n not in _STANDARD}
         if getattr(record, "request_id", None):
             extras["request_id"] = record.__dict__["request_id"]

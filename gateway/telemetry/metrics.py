@@ -12,7 +12,7 @@ from gateway.core.observe import LATENCY_BOUNDS, Statistics
 from gateway.telemetry.exposition import CONTENT_TYPE, Family, Page, labelled
 from gateway.telemetry.process import ProcessFacts, process_facts
 
-__all__ = ["CONTENT_TYPE", "NAMES", "Metrics", "SplitSample", "VersionSample"]
+__all__ = ["CONTENT_TYPE", "NAMES", "Metrics", "SplitSample", "VersionSample", "WireSample"]
 
 
 class VersionSample(NamedTuple):
@@ -25,12 +25,26 @@ class VersionSample(NamedTuple):
 
 
 class SplitSample(NamedTuple):
-    """One arm of one split. `absent` counts what went to other arms because its version was not there."""
+    """One model's split: the weights of its arms, and what went to others because an arm's version was not there."""
 
     model: str
-    arm: str
-    picks: int
+    arms: Iterable[tuple[str, float]]
     absent: int
+
+
+class WireSample(NamedTuple):
+    """What one listener counted. `responses` by status, `rejected` by reason."""
+
+    connections: int
+    accepted: int
+    received_bytes: int
+    sent_bytes: int
+    responses: Mapping[int, int]
+    rejected: Mapping[str, int]
+
+
+def _no_wire() -> WireSample:
+    return WireSample(0, 0, 0, 0, {}, {})
 
 
 class _Loads:
@@ -70,41 +84,36 @@ _STAGES = Family(
 )
 _FAILED = Family("sluice_failed_seconds_total", "counter", "Time spent on requests that failed.", _VERSION)
 _ROWS = Family("sluice_rows_total", "counter", "Rows scored by requests that succeeded.", _VERSION)
-_RUNS = Family(
-    "sluice_executions_total", "counter", "Runs of the model; one run may serve many requests.", _VERSION
-)
+_RUNS = Family("sluice_executions_total", "counter", "Runs of the model; one run may serve many requests.", _VERSION)
 _BATCH = Family("sluice_batch_rows", "histogram", "Rows of each run of the model.", _VERSION)
 _PENDING = Family("sluice_pending_requests", "gauge", "Requests that wait in the version's queue.", _VERSION)
 _LOADED = Family("sluice_version_loaded", "gauge", "1 for each version that is loaded and serves.", _VERSION)
-_PICKS = Family(
-    "sluice_split_picks_total", "counter", "Requests given to an arm by the split.", ("model", "arm")
+_SHARES = Family(
+    "sluice_split_share", "gauge", "Share of an arm in its model's traffic split, 0 to 1.", ("model", "arm")
 )
 _ABSENT = Family(
     "sluice_split_absent_total",
     "counter",
-    "Requests whose arm had no version present, and that went to the others.",
-    ("model", "arm"),
+    "Requests whose arm had no version present, so that another one answered.",
+    ("model",),
 )
-_LOADS = Family(
-    "sluice_model_load_seconds", "summary", "Time of successful loads, warm-up included.", ("model",)
-)
+_LOADS = Family("sluice_model_load_seconds", "summary", "Time of successful loads, warm-up included.", ("model",))
 _LOAD_FAILURES = Family("sluice_model_load_failures_total", "counter", "Loads that failed.", ("model",))
-_LIMITS = Family(
-    "sluice_http_rejected_total", "counter", "Connections and requests cut off by a limit.", ("limit",)
+_RESPONSES = Family("sluice_http_responses_total", "counter", "HTTP responses of every route.", ("status",))
+_REJECTED = Family(
+    "sluice_http_rejected_total",
+    "counter",
+    "Connections that were refused or cut off, by reason.",
+    ("reason",),
 )
-_BUILD = Family(
-    "sluice_build_info", "gauge", "Always 1; the labels say what runs.", ("version", "python", "runtime")
-)
+_BUILD = Family("sluice_build_info", "gauge", "Always 1; the labels say what runs.", ("version", "python", "runtime"))
 
-#: keys of the wire's counters → metrics; keys that begin with ``rejected_`` are values of the label `limit`
-_WIRE: Final = {
-    "connections_open": Family("sluice_http_connections_open", "gauge", "Connections that are open."),
-    "connections": Family("sluice_http_connections_total", "counter", "Connections accepted."),
-    "requests": Family("sluice_http_requests_total", "counter", "HTTP requests read, of every route."),
-    "received_bytes": Family("sluice_http_received_bytes_total", "counter", "Bytes read from connections."),
-    "sent_bytes": Family("sluice_http_sent_bytes_total", "counter", "Bytes written to connections."),
-}
-_REJECTED: Final = "rejected_"
+_WIRE: Final[tuple[tuple[Family, Callable[[WireSample], int]], ...]] = (
+    (Family("sluice_http_connections_open", "gauge", "Connections that are open."), lambda w: w.connections),
+    (Family("sluice_http_connections_total", "counter", "Connections accepted."), lambda w: w.accepted),
+    (Family("sluice_http_received_bytes_total", "counter", "Bytes of requests."), lambda w: w.received_bytes),
+    (Family("sluice_http_sent_bytes_total", "counter", "Bytes of responses."), lambda w: w.sent_bytes),
+)
 
 _PROCESS: Final[tuple[tuple[Family, Callable[[ProcessFacts], float]], ...]] = (
     (Family("process_cpu_seconds_total", "counter", "User and system CPU time."), lambda p: p.cpu_seconds),
@@ -119,9 +128,7 @@ _PROCESS: Final[tuple[tuple[Family, Callable[[ProcessFacts], float]], ...]] = (
     ),
 )
 
-_NV_FAILURE = Family(
-    "nv_inference_request_failure", "counter", "Failed requests by reason.", (*_VERSION, "reason")
-)
+_NV_FAILURE = Family("nv_inference_request_failure", "counter", "Failed requests by reason.", (*_VERSION, "reason"))
 #: the names that existing dashboards read; durations in microseconds, of successful requests
 _ALIASES: Final[tuple[tuple[Family, Callable[[VersionSample], int]], ...]] = (
     (
@@ -161,7 +168,9 @@ _ALIASES: Final[tuple[tuple[Family, Callable[[VersionSample], int]], ...]] = (
 
 _FAMILIES: Final = (
     *(_REQUESTS, _DURATION, _STAGES, _FAILED, _ROWS, _RUNS, _BATCH, _PENDING, _LOADED),
-    *(_PICKS, _ABSENT, _LOADS, _LOAD_FAILURES, *_WIRE.values(), _LIMITS, _BUILD),
+    *(_SHARES, _ABSENT, _LOADS, _LOAD_FAILURES),
+    *(family for family, _ in _WIRE),
+    *(_RESPONSES, _REJECTED, _BUILD),
     *(family for family, _ in _PROCESS),
     *(family for family, _ in _ALIASES),
     _NV_FAILURE,
@@ -175,8 +184,8 @@ class Metrics:
     """Everything that is scraped. Belongs to the event loop's thread, where the numbers are written as well.
 
     versions   the loaded versions; of one that is named twice the last counts
-    splits     the arms of the splits
-    wire       counters of the HTTP wire, by the names in `_WIRE` and ``rejected_<limit>``; no others
+    splits     the traffic splits in force
+    wire       the counters of the REST port
     build      values for `sluice_build_info`: version, python, runtime
     """
 
@@ -185,7 +194,7 @@ class Metrics:
         versions: Callable[[], Iterable[VersionSample]],
         *,
         splits: Callable[[], Iterable[SplitSample]] = tuple,
-        wire: Callable[[], Mapping[str, int]] = dict,
+        wire: Callable[[], WireSample] = _no_wire,
         build: Mapping[str, str] | None = None,
     ) -> None:
         self._versions = versions
@@ -218,13 +227,16 @@ class Metrics:
         return page.render()
 
     def _write_splits(self, page: Page) -> None:
-        arms = [(labelled(_PICKS.labels, (s.model, s.arm)), s) for s in self._splits()]
-        page.family(_PICKS)
-        for labels, sample in arms:
-            page.sample(_PICKS.name, labels, sample.picks)
+        splits = list(self._splits())
+        page.family(_SHARES)
+        for split in splits:
+            arms = list(split.arms)
+            total = sum(weight for _, weight in arms) or 1.0
+            for arm, weight in arms:
+                page.sample(_SHARES.name, labelled(_SHARES.labels, (split.model, arm)), weight / total)
         page.family(_ABSENT)
-        for labels, sample in arms:
-            page.sample(_ABSENT.name, labels, sample.absent)
+        for split in splits:
+            page.sample(_ABSENT.name, labelled(_ABSENT.labels, (split.model,)), split.absent)
 
     def _write_loads(self, page: Page) -> None:
         loads = [(labelled(_LOADS.labels, (model,)), totals) for model, totals in self._loads.items()]
@@ -237,14 +249,14 @@ class Metrics:
             page.sample(_LOAD_FAILURES.name, labels, totals.failures)
 
     def _write_wire(self, page: Page) -> None:
-        counters = self._wire()
-        for key, family in _WIRE.items():
+        wire = self._wire()
+        for family, read in _WIRE:
             page.family(family)
-            page.sample(family.name, "", counters.get(key, 0))
-        page.family(_LIMITS)
-        for key, count in counters.items():
-            if key.startswith(_REJECTED):
-                page.sample(_LIMITS.name, labelled(_LIMITS.labels, (key.removeprefix(_REJECTED),)), count)
+            page.sample(family.name, "", read(wire))
+        for family, counts in ((_RESPONSES, wire.responses), (_REJECTED, wire.rejected)):
+            page.family(family)
+            for value, count in counts.items():
+                page.sample(family.name, labelled(family.labels, (str(value),)), count)
 
     def _write_process(self, page: Page) -> None:
         page.family(_BUILD)

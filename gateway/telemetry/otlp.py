@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from gateway.telemetry.spans import Complaints, SpanBuilder
 
-log = logging.getLogger(__name__)
+log = logging.getLogger("sluice.traces")
 
 #: spans that wait for the collector; the oldest give way
 QUEUE: Final = 8192
@@ -45,7 +45,9 @@ class Context(Protocol):
 
 
 class Record(NamedTuple):
-    """A finished request. Times are ``time.perf_counter_ns()``, 0 for a stage that it never came to."""
+    """A finished request. Times are ``time.perf_counter_ns()``, 0 for a stage that it never came to.
+
+    `model` is empty where the request could not be decoded."""
 
     context: Context
     model: str
@@ -67,9 +69,7 @@ class Exporter:
     def __init__(
         self, endpoint: str, *, headers: Mapping[str, str] | None, service_name: str, flush_timeout: float
     ) -> None:
-        self.endpoint: Final = (
-            endpoint if urlsplit(endpoint).path.strip("/") else endpoint.rstrip("/") + "/v1/traces"
-        )
+        self.endpoint: Final = endpoint if urlsplit(endpoint).path.strip("/") else endpoint.rstrip("/") + "/v1/traces"
         self._headers = dict(headers or {})
         self._service_name = service_name
         self._flush_timeout = flush_timeout

@@ -54,13 +54,12 @@ class SpanBuilder:
             context=_parent(record),
             kind=trace.SpanKind.SERVER,
             start_time=epoch + record.arrived,
-            attributes={
-                "sluice.model": record.model,
-                "sluice.version": record.version,
-                "sluice.rows": record.rows,
-                "sluice.transport": record.context.transport,
-            },
+            attributes={"sluice.transport": record.context.transport},
         )
+        if record.model:
+            span.set_attribute("sluice.model", record.model)
+            span.set_attribute("sluice.version", record.version)
+            span.set_attribute("sluice.rows", record.rows)
         if record.id:
             span.set_attribute("sluice.request_id", record.id)
         stages = (("queue", record.queued), ("compute", record.started), ("encode", record.computed))

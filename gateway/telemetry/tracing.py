@@ -29,9 +29,7 @@ class TraceContext:
 
     __slots__ = ("parent_id", "span_id", "trace_id", "tracestate", "transport")
 
-    def __init__(
-        self, trace_id: int, span_id: int, parent_id: int, tracestate: bytes, transport: str
-    ) -> None:
+    def __init__(self, trace_id: int, span_id: int, parent_id: int, tracestate: bytes, transport: str) -> None:
         self.trace_id = trace_id
         self.span_id = span_id
         self.parent_id = parent_id
@@ -79,7 +77,7 @@ class Tracer:
         await self.exporter.close()
 
     def sample(
-        self, traceparent: bytes | None, tracestate: bytes = b"", transport: str = "http"
+        self, traceparent: bytes | None, tracestate: bytes | None = None, transport: str = "http"
     ) -> TraceContext | None:
         """None for a request that is not traced. A malformed header counts as none."""
         if traceparent is not None:
@@ -89,29 +87,36 @@ class Tracer:
                     return None
                 trace_id, parent_id = int(match[2], 16), int(match[3], 16)
                 if trace_id and parent_id:
-                    return TraceContext(trace_id, self._bits(64) or 1, parent_id, tracestate, transport)
+                    return TraceContext(trace_id, self._bits(64) or 1, parent_id, tracestate or b"", transport)
         if self._chance() >= self._ratio:
             return None
         return TraceContext(self._bits(128) or 1, self._bits(64) or 1, 0, b"", transport)
 
-    def finish(self, context: TraceContext, request: InferRequest, outcome: Outcome, encoded: int) -> None:
-        """The request was answered; `encoded` is when its reply was ready, of ``time.perf_counter_ns()``."""
+    def finish(
+        self,
+        context: TraceContext,
+        request: InferRequest | None,
+        outcome: Outcome,
+        arrived: int,
+        encoded: int,
+    ) -> None:
+        """It was answered. `request` is None where it could not even be decoded.
+
+        `arrived` is when its last byte was read, `encoded` when its reply was ready, of ``time.perf_counter_ns()``.
+        """
+        model = version = request_id = code = message = ""
+        rows = queued = started = computed = 0
+        if request is not None:
+            model, version, request_id, rows = request.model, request.version, request.id, request.rows
+            queued, started, computed = request.queued, request.started, request.computed
+            if request.handle is not None:
+                version = request.handle.id.version
         if isinstance(outcome, SluiceError):
-            version = request.handle.id.version if request.handle is not None else request.version
             code, message = outcome.code, outcome.message
         else:
-            version, code, message = outcome.version, "", ""
+            version = outcome.version
         self.exporter.add(
             Record(
-                context, request.model, version, request.id, request.rows,
-                request.arrived, request.queued, request.started, request.computed, encoded, code, message,
+                context, model, version, request_id, rows, arrived, queued, started, computed, encoded, code, message
             )
         )  # fmt: skip
-
-    def refuse(
-        self, context: TraceContext, model: str, arrived: int, encoded: int, error: SluiceError
-    ) -> None:
-        """The request could not be decoded, so that there is no `InferRequest` to tell of."""
-        self.exporter.add(
-            Record(context, model, "", "", 0, arrived, 0, 0, 0, encoded, error.code, error.message)
-        )

@@ -81,7 +81,8 @@ def collector() -> Iterator[Collector]:
 
 
 def _request() -> InferRequest:
-    request = InferRequest("m", "canary", "r-1", {}, arrived=time.perf_counter_ns())
+    request = InferRequest("m", "canary", "r-1", {})
+    request.arrived = time.perf_counter_ns()
     request.rows = 3
     request.queued = request.arrived + 1_000
     request.started = request.arrived + 30_000
@@ -103,7 +104,7 @@ def test_span_with_times_events_and_attributes(collector: Collector) -> None:
             context = tracer.sample(SAMPLED, b"vendor=1,other=2")
             assert context is not None
             request = _request()
-            tracer.finish(context, request, ANSWER, request.arrived + 600_000)
+            tracer.finish(context, request, ANSWER, request.arrived, request.arrived + 600_000)
             assert context.traceparent.decode() == f"00-{TRACE}-{context.span_id:016x}-01"
             return request
 
@@ -144,8 +145,8 @@ def test_errors(collector: Collector) -> None:
                 request = _request()
                 request.computed = 0
                 request.handle = SimpleNamespace(id=ServableId("m", "7"))
-                tracer.finish(context, request, error, request.arrived + 1)
-                tracer.refuse(context, "m", request.arrived, request.arrived + 1, error)
+                tracer.finish(context, request, error, request.arrived, request.arrived + 1)
+                tracer.finish(context, None, error, request.arrived, request.arrived + 1)
 
     asyncio.run(main())
     internal, refused_internal, wrong, refused = collector.spans()
@@ -159,6 +160,7 @@ def test_errors(collector: Collector) -> None:
     assert wrong.status.code == refused.status.code == 0
     assert refused_internal.status.code == 2
     assert not refused.events
+    assert _attributes(refused) == {"sluice.transport": "grpc", "error.type": "INVALID_ARGUMENT"}
 
 
 def test_sampling() -> None:
@@ -202,7 +204,7 @@ def test_malformed_tracestate_loses_only_itself(collector: Collector) -> None:
         async with Tracer(collector.endpoint) as tracer:
             context = tracer.sample(SAMPLED, b"\xff=;;\x00,,")
             assert context is not None
-            tracer.finish(context, _request(), ANSWER, time.perf_counter_ns())
+            tracer.finish(context, _request(), ANSWER, 1, 2)
 
     asyncio.run(main())
     (span,) = collector.spans()
@@ -224,7 +226,7 @@ def test_unreachable_collector_is_said_once_and_slows_nothing(caplog: pytest.Log
                 for _ in range(20_000):
                     context = tracer.sample(SAMPLED)
                     assert context is not None
-                    tracer.finish(context, _request(), ANSWER, 1)
+                    tracer.finish(context, _request(), ANSWER, 1, 2)
                 began = time.monotonic()
             return tracer, time.monotonic() - began
 
@@ -243,12 +245,12 @@ def test_collector_that_comes_back_is_said(collector: Collector, caplog: pytest.
             for _ in range(otlp.BATCH):
                 context = tracer.sample(None)
                 assert context is not None
-                tracer.finish(context, _request(), ANSWER, 1)
+                tracer.finish(context, _request(), ANSWER, 1, 2)
             await asyncio.to_thread(collector.refused.get, timeout=5)
             collector.status = 200
             context = tracer.sample(None)
             assert context is not None
-            tracer.finish(context, _request(), ANSWER, 1)
+            tracer.finish(context, _request(), ANSWER, 1, 2)
 
     with caplog.at_level(logging.INFO):
         asyncio.run(main())
