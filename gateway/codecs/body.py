@@ -1,0 +1,308 @@
+"""Whole bodies: an infer request out of REST's bytes, and the reply's bytes out of a response.
+
+A body is JSON, or JSON followed by the blobs of the tensors that carry ``binary_data_size``.
+Format: Open Inference Protocol v2 with the binary tensor data, classification and shared memory extensions.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from math import prod
+from typing import Any, Final, Protocol
+
+import numpy as np
+
+from gateway.codecs.binary import Buffer, decode_raw, encode_raw, raw_size
+from gateway.codecs.classification import classify
+from gateway.codecs.json import (
+    InferDocument,
+    InputDocument,
+    OutputDocument,
+    check_shape,
+    datatype_of,
+    decode_data,
+    decode_document,
+    encode_data,
+    quote,
+)
+from gateway.core.errors import InvalidArgument
+from gateway.core.infer import InferRequest, InferResponse, Parameters
+from gateway.core.signature import Signature
+from gateway.core.tensor import BFLOAT16, NAME_OF, Array
+
+#: parameters that the protocol reserves; those it defines are read, others beginning so are refused
+RESERVED: Final = "triton_"
+
+
+class Regions(Protocol):
+    """Registered shared memory."""
+
+    def read(self, region: str, offset: int, byte_size: int) -> memoryview: ...
+
+    def write(self, region: str, offset: int, data: Buffer) -> None: ...
+
+
+class Shared:
+    """Where in shared memory a tensor lies, in bytes."""
+
+    __slots__ = ("byte_size", "offset", "region")
+
+    def __init__(self, region: str, offset: int, byte_size: int) -> None:
+        self.region = region
+        self.offset = offset
+        self.byte_size = byte_size
+
+
+class OutputForm:
+    """How one output is to be given back."""
+
+    __slots__ = ("binary", "classes", "shared")
+
+    def __init__(self, binary: bool, classes: int = 0, shared: Shared | None = None) -> None:
+        self.binary = binary
+        self.classes = classes
+        self.shared = shared
+
+
+class ReplyForm:
+    """How a reply is to be written: the forms asked for by name, and the form of the others."""
+
+    __slots__ = ("default", "outputs")
+
+    def __init__(self, default: OutputForm, outputs: dict[str, OutputForm]) -> None:
+        self.default = default
+        self.outputs = outputs
+
+
+_JSON: Final = OutputForm(binary=False)
+_BINARY: Final = OutputForm(binary=True)
+PLAIN: Final = ReplyForm(_JSON, {})
+RAW: Final = ReplyForm(_BINARY, {})
+
+
+def decode(
+    body: Buffer, header_length: int | None, model: str, version: str, regions: Regions | None
+) -> tuple[InferRequest, ReplyForm]:
+    """`header_length` is the header Inference-Header-Content-Length, None where it is absent.
+
+    Raises InvalidArgument naming the input or parameter, what was found and what was expected.
+    """
+    blobs = _NOTHING
+    if header_length is not None:
+        blobs = memoryview(body)[header_length:]
+        body = memoryview(body)[:header_length]
+    document = decode_document(body)
+    inputs: dict[str, Array] = {}
+    at = 0
+    for item in document.inputs:
+        if item.name in inputs:
+            raise InvalidArgument(f"input '{item.name}' is given twice")
+        if item.parameters is None:
+            datatype = datatype_of(item)
+            check_shape(item.name, item.shape)
+            inputs[item.name] = decode_data(item.name, datatype, item.shape, item.data)
+        else:
+            inputs[item.name], at = _decode_input(item, blobs, at, regions)
+    if at != len(blobs):
+        raise InvalidArgument(f"unexpected additional input data: {len(blobs) - at} bytes after the last input")
+    request = InferRequest(model, version, document.id, inputs)
+    if document.parameters is None and document.outputs is None:
+        return request, PLAIN
+    return request, _read_wishes(document, request)
+
+
+_NOTHING: Final = memoryview(b"")
+
+
+def _decode_input(item: InputDocument, blobs: memoryview, at: int, regions: Regions | None) -> tuple[Array, int]:
+    name = item.name
+    datatype = datatype_of(item)
+    check_shape(name, item.shape)
+    parameters = item.parameters or {}
+    size = _whole(parameters, "binary_data_size", f"input '{name}'")
+    shared = _shared(parameters, f"input '{name}'")
+    given = (size is not None) + (shared is not None) + bool(item.data)
+    if given > 1:
+        raise InvalidArgument(
+            f"input '{name}' is given more than once: expected one of data, binary_data_size, shared_memory_region"
+        )
+    if shared is not None:
+        if regions is None:
+            raise InvalidArgument(f"input '{name}' names a shared memory region, but shared memory is off")
+        return decode_raw(name, datatype, item.shape, regions.read(shared.region, shared.offset, shared.byte_size)), at
+    if size is None:
+        return decode_data(name, datatype, item.shape, item.data), at
+    blob = blobs[at : at + size]
+    if len(blob) != size:
+        raise InvalidArgument(
+            f"unexpected size for input '{name}': {len(blob)} bytes are left, expecting binary_data_size {size}"
+        )
+    return decode_raw(name, datatype, item.shape, blob), at + size
+
+
+def decode_bare(body: Buffer, model: str, version: str, signature: Signature) -> InferRequest:
+    """The raw form, Inference-Header-Content-Length 0: the whole body is the model's one input, batch 1.
+
+    BYTES: the body is the one element, without a length before it.
+    """
+    if len(signature.inputs) != 1:
+        raise InvalidArgument(
+            f"a raw request needs a model with exactly one input, '{model}' has {len(signature.inputs)}"
+        )
+    (spec,) = signature.inputs.values()
+    shape = list(spec.shape)
+    if signature.batched:
+        shape[0] = 1
+    free = [axis for axis, size in enumerate(shape) if size < 0]
+    if spec.datatype.name == "BYTES":
+        if len(free) > 1 or abs(prod(shape)) != 1:
+            raise InvalidArgument(f"a raw request needs an input of one element, '{spec.name}' is {list(spec.shape)}")
+        body = len(body).to_bytes(4, "little") + bytes(body)
+        shape = [abs(size) for size in shape]
+    elif len(free) > 1:
+        raise InvalidArgument(
+            f"a raw request needs an input with at most one free dimension, '{spec.name}' is {list(spec.shape)}"
+        )
+    elif free:
+        row = -prod(shape) * spec.datatype.itemsize
+        if row <= 0 or len(body) % row:
+            raise InvalidArgument(
+                f"unexpected size for input '{spec.name}': {len(body)} bytes are no multiple of {max(row, 0)}"
+            )
+        shape[free[0]] = len(body) // row
+    return InferRequest(model, version, "", {spec.name: decode_raw(spec.name, spec.datatype, shape, body)})
+
+
+def _read_wishes(document: InferDocument, request: InferRequest) -> ReplyForm:
+    """Parameters and requested outputs: into the request what the model needs, into the form what the reply needs."""
+    parameters = document.parameters or {}
+    for name, value in parameters.items():
+        if name.startswith(RESERVED):
+            raise InvalidArgument(f"parameter '{name}' is reserved: names beginning '{RESERVED}' are not allowed")
+        if isinstance(value, (list, dict)) or value is None:
+            raise InvalidArgument(f"parameter '{name}' must be a string, a number or a boolean")
+    _refuse_sequences(parameters)
+    request.parameters = parameters
+    timeout = _whole(parameters, "timeout", "the request")
+    if timeout:
+        request.timeout = timeout / 1e6
+    _whole(parameters, "priority", "the request")
+    binary = _flag(parameters, "binary_data_output", "the request", default=False)
+    default = _BINARY if binary else _JSON
+    if not document.outputs:
+        return RAW if binary else PLAIN
+    request.outputs = tuple(item.name for item in document.outputs)
+    forms = {item.name: _output_form(item, default) for item in document.outputs}
+    if len(forms) != len(request.outputs):
+        raise InvalidArgument("an output is requested twice")
+    return ReplyForm(default, forms)
+
+
+def _refuse_sequences(parameters: Parameters) -> None:
+    if parameters.get("sequence_id") not in (None, 0, ""):
+        raise InvalidArgument("parameter 'sequence_id' is given, but the model is not a sequence model")
+
+
+def _output_form(item: OutputDocument, default: OutputForm) -> OutputForm:
+    if not item.parameters:
+        return default
+    where = f"output '{item.name}'"
+    classes = _whole(item.parameters, "classification", where) or 0
+    shared = _shared(item.parameters, where)
+    if classes and shared is not None:
+        raise InvalidArgument(f"{where} can't be classified and written to shared memory at the same time")
+    return OutputForm(_flag(item.parameters, "binary_data", where, default=default.binary), classes, shared)
+
+
+def _shared(parameters: dict[str, Any], where: str) -> Shared | None:
+    region = parameters.get("shared_memory_region")
+    if region is None:
+        return None
+    if not isinstance(region, str):
+        raise InvalidArgument(f"'shared_memory_region' of {where} must be a string, not {region!r}")
+    size = _whole(parameters, "shared_memory_byte_size", where)
+    if size is None:
+        raise InvalidArgument(f"{where} names a shared memory region without 'shared_memory_byte_size'")
+    return Shared(region, _whole(parameters, "shared_memory_offset", where) or 0, size)
+
+
+def _whole(parameters: dict[str, Any], name: str, where: str) -> int | None:
+    value = parameters.get(name)
+    if value is None:
+        return None
+    if type(value) is not int or not 0 <= value < 1 << 63:
+        raise InvalidArgument(f"'{name}' of {where} must be a whole number of at least 0, not {value!r}")
+    return value
+
+
+def _flag(parameters: dict[str, Any], name: str, where: str, *, default: bool) -> bool:
+    value = parameters.get(name, default)
+    if type(value) is not bool:
+        raise InvalidArgument(f"'{name}' of {where} must be true or false, not {value!r}")
+    return value
+
+
+def encode(
+    response: InferResponse, form: ReplyForm, signature: Signature, regions: Regions | None
+) -> tuple[list[Buffer], int | None]:
+    """The reply's body in pieces, and the length of its JSON where blobs follow it."""
+    parts: list[bytes] = []
+    blobs: list[Buffer] = []
+    forms = form.outputs
+    for name, array in response.outputs.items():
+        wish = forms.get(name, form.default) if forms else form.default
+        if wish.classes:
+            array = classify(array, wish.classes, signature.outputs[name].labels, batched=signature.batched)
+        top = _head(name, array.dtype.char) + _shape(array.shape)
+        if wish.shared is not None:
+            parts.append(top + _to_shared(name, array, wish.shared, regions))
+        elif wish.binary:
+            blob = encode_raw(array)
+            blobs.append(blob)
+            parts.append(top + b'"parameters":{"binary_data_size":%d}}' % len(blob))
+        else:
+            parts.append(top + b'"data":' + encode_data(name, array) + b"}")
+    text = b"%b%b%b]}" % (
+        b'{"id":%b,' % quote(response.id) if response.id else b"{",
+        _answerer(response.model, response.version),
+        b",".join(parts),
+    )
+    if not blobs:
+        return [text], None
+    return [text, *blobs], len(text)
+
+
+# what is the same in each reply of a model is made once
+
+
+@lru_cache(maxsize=4096)
+def _answerer(model: str, version: str) -> bytes:
+    return b'"model_name":%b,"model_version":%b,"outputs":[' % (quote(model), quote(version))
+
+
+@lru_cache(maxsize=4096)
+def _head(name: str, code: str) -> bytes:
+    """`code` is the dtype's one-character code; that of a record can only be BF16's."""
+    dtype = BFLOAT16 if code == "V" else np.dtype(code)
+    return b'{"name":%b,"datatype":"%b","shape":' % (quote(name), NAME_OF[dtype].encode())
+
+
+@lru_cache(maxsize=4096)
+def _shape(shape: tuple[int, ...]) -> bytes:
+    return b"[%b]," % b",".join(b"%d" % size for size in shape)
+
+
+def _to_shared(name: str, array: Array, shared: Shared, regions: Regions | None) -> bytes:
+    if regions is None:
+        raise InvalidArgument(f"output '{name}' names a shared memory region, but shared memory is off")
+    size = raw_size(array)
+    if size > shared.byte_size:
+        raise InvalidArgument(
+            f"output '{name}' has {size} bytes, but 'shared_memory_byte_size' gives it {shared.byte_size}"
+        )
+    regions.write(shared.region, shared.offset, encode_raw(array))
+    return b'"parameters":{"shared_memory_region":%b,"shared_memory_offset":%d,"shared_memory_byte_size":%d}}' % (
+        quote(shared.region),
+        shared.offset,
+        size,
+    )

@@ -1,0 +1,1 @@
+"""Loads, unloads, versions and executes models."""

@@ -1,0 +1,363 @@
+"""Runs a model: small requests at once, on the event loop; others in worker threads, merged with what has queued.
+
+A tiny model runs in a few microseconds, and handing it to a thread costs ten times as much, so what is measured as
+short runs inline. Nothing waits for a batch to fill unless the model's config says so: a batch is what queued while
+all instances were busy, and it grows only as long as the measured rows per second do.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import threading
+import time
+from collections import deque
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from gateway.core.errors import Cancelled, Internal, SluiceError, Unavailable
+from gateway.core.infer import QUEUED, RUNNING, SETTLED, InferRequest, InferResponse, Outcome
+from gateway.core.observe import Statistics
+from gateway.core.servable import Executable, Settle
+from gateway.core.signature import Signature
+from gateway.core.tensor import Array
+from gateway.models.cost import Cost, Growth
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BatchPolicy:
+    """How one version queues and merges. Times in seconds.
+
+    merge           requests may be merged along the batch axis
+    max_rows        the most rows of a merged batch
+    delay           how long a batch waits to fill up
+    instances       runs at the same time
+    max_requests, max_bytes   what the queue holds
+    timeout         how long a request may wait, 0 for ever; a request may shorten it if `allow_timeout`
+    run_limit       after which a run is terminated, 0 for never; a limited model never runs inline
+    inline_limit    predicted run time up to which a request runs on the event loop
+    """
+
+    merge: bool = True
+    max_rows: int = 64
+    delay: float = 0.0
+    instances: int = 1
+    max_requests: int = 4096
+    max_bytes: int = 256 << 20
+    timeout: float = 0.0
+    allow_timeout: bool = True
+    run_limit: float = 0.0
+    inline_limit: float = 300e-6
+
+
+class Run:
+    """One execution: the requests in it, and what came of it. Made by a worker, delivered on the loop."""
+
+    __slots__ = ("elements", "ended", "error", "outputs", "ready", "requests", "rows", "started")
+
+    def __init__(self, requests: list[InferRequest]) -> None:
+        self.requests = requests
+        self.rows = 0
+        self.elements = 0
+        #: one dict of outputs per request, empty if `error`
+        self.outputs: list[dict[str, Array]] = []
+        self.error: Exception | None = None
+        self.started = 0
+        self.ready = 0
+        self.ended = 0
+
+
+class Batcher:
+    """A Servable around an Executable. All methods belong to the event loop's thread but those named `_work…`."""
+
+    def __init__(
+        self,
+        executable: Executable,
+        policy: BatchPolicy,
+        statistics: Statistics,
+        pool: ThreadPoolExecutor,
+        cost: Cost,
+        growth: Growth,
+    ) -> None:
+        self.signature: Signature = executable.signature
+        self.cost = cost
+        self.growth = growth
+        self._executable = executable
+        self._run = executable.run
+        self._policy = policy
+        self._statistics = statistics
+        self._pool = pool
+        self._loop = asyncio.get_running_loop()
+        self._inline_ns = 0.0 if policy.run_limit or policy.delay else policy.inline_limit * 1e9
+        self._merge = policy.merge and self.signature.batched
+        self._lock = threading.Condition()
+        self._queue: deque[InferRequest] = deque()
+        self._queued_bytes = 0
+        self._busy = 0
+        self._closed = False
+        self._idle = asyncio.Event()
+        self._idle.set()
+
+    # ---- admission
+
+    def submit(self, request: InferRequest, settle: Settle) -> None:
+        signature = self.signature
+        request.rows = signature.check(request.inputs)
+        if request.outputs:
+            signature.check_outputs(request.outputs)
+        elements = 0
+        for array in request.inputs.values():
+            elements += array.size
+        if self.cost.predict(elements) <= self._inline_ns:
+            self._run_inline(request, elements, settle)
+        else:
+            self._enqueue(request, settle)
+
+    def _run_inline(self, request: InferRequest, elements: int, settle: Settle) -> None:
+        names = request.outputs or self.signature.output_names
+        request.started = started = time.perf_counter_ns()
+        try:
+            arrays = self._run(request.inputs, names)
+        except SluiceError as error:
+            request.computed = time.perf_counter_ns()
+            settle(request, error)
+            return
+        request.computed = computed = time.perf_counter_ns()
+        self.cost.record(elements, computed - started)
+        self._statistics.executed(request.rows, 0, computed - started, 0)
+        model, version = request.handle.id
+        settle(request, InferResponse(model, version, request.id, dict(zip(names, arrays, strict=True))))
+
+    def _enqueue(self, request: InferRequest, settle: Settle) -> None:
+        policy = self._policy
+        nbytes = sum(array.nbytes for array in request.inputs.values())
+        timeout = policy.timeout
+        if request.timeout and policy.allow_timeout and (not timeout or request.timeout < timeout):
+            timeout = request.timeout
+        with self._lock:
+            if self._closed:
+                raise Unavailable("the model version is being unloaded", retry_after=1.0)
+            if len(self._queue) >= policy.max_requests or self._queued_bytes + nbytes > policy.max_bytes:
+                raise Unavailable("Exceeds maximum queue size", retry_after=self._wait_estimate())
+            request.nbytes = nbytes
+            request.timeout = timeout
+            request.settle = settle
+            request.state = QUEUED
+            self._queue.append(request)
+            self._queued_bytes += nbytes
+            start = self._busy < policy.instances
+            if start:
+                self._busy += 1
+                self._idle.clear()
+            elif policy.delay:
+                self._lock.notify()
+        if start:
+            self._pool.submit(self._work)
+        if timeout:
+            self._loop.call_later(timeout, self._expire, request)
+
+    def _wait_estimate(self) -> float:
+        """Seconds until the queue will have been worked off, at least one: whole seconds travel in Retry-After."""
+        rate = self.growth.rate(self.growth.limit) * 1e9
+        rows = sum(request.rows for request in self._queue)
+        return min(max(1.0, math.ceil(rows / rate) if rate else 1.0), 60.0)
+
+    def cancel(self, request: InferRequest) -> None:
+        self._withdraw(request, Cancelled("the client went away"))
+
+    def _expire(self, request: InferRequest) -> None:
+        self._withdraw(request, Unavailable("Request timeout expired"))
+
+    def _withdraw(self, request: InferRequest, error: SluiceError) -> None:
+        with self._lock:
+            if request.state != QUEUED:
+                return
+            self._queue.remove(request)
+            self._queued_bytes -= request.nbytes
+            request.state = SETTLED
+        request.started = request.computed = time.perf_counter_ns()
+        request.settle(request, error)
+
+    def pending(self) -> int:
+        return len(self._queue)
+
+    async def close(self) -> None:
+        with self._lock:
+            self._closed = True
+            self._lock.notify_all()
+        for request in list(self._queue):
+            self._withdraw(request, Unavailable("the model version is being unloaded", retry_after=1.0))
+        await self._idle.wait()
+        await self._loop.run_in_executor(self._pool, self._executable.close)
+
+    # ---- worker threads
+
+    def _work(self) -> None:
+        """One instance at work until the queue is empty."""
+        while requests := self._work_take():
+            self._work_post(requests)
+
+    def _work_take(self) -> list[InferRequest]:
+        policy = self._policy
+        with self._lock:
+            if policy.delay and self._merge:
+                self._work_wait()
+            requests = self._work_gather()
+            if not requests:
+                self._busy -= 1
+                if not self._busy:
+                    self._call_soon(self._went_idle)
+            return requests
+
+    def _work_wait(self) -> None:
+        """Lets the queue fill up for as long as the oldest request allows. The lock is held, but while waiting."""
+        while self._queue and not self._closed:
+            left = self._policy.delay - (time.perf_counter_ns() - self._queue[0].queued) * 1e-9
+            if left <= 0 or sum(request.rows for request in self._queue) >= self._policy.max_rows:
+                return
+            self._lock.wait(left)
+
+    def _work_gather(self) -> list[InferRequest]:
+        """The oldest request, and with it those that can be merged with it. The lock is held."""
+        queue = self._queue
+        if not queue:
+            return []
+        first = queue.popleft()
+        taken = [first]
+        if self._merge and queue:
+            room = (self._policy.max_rows if self._policy.delay else self.growth.limit) - first.rows
+            key = self._shape_key(first)
+            left: list[InferRequest] = []
+            while queue and room > 0:
+                request = queue.popleft()
+                if request.rows <= room and self._shape_key(request) == key:
+                    taken.append(request)
+                    room -= request.rows
+                else:
+                    left.append(request)
+            queue.extendleft(reversed(left))
+        for request in taken:
+            request.state = RUNNING
+            self._queued_bytes -= request.nbytes
+        return taken
+
+    def _shape_key(self, request: InferRequest) -> Any:
+        if not self.signature.ragged:
+            return None
+        return [array.shape[1:] for array in map(request.inputs.__getitem__, self.signature.inputs)]
+
+    def _work_post(self, requests: list[InferRequest]) -> None:
+        now = time.perf_counter_ns()
+        late = [r for r in requests if r.timeout and now - r.queued > r.timeout * 1e9]
+        if late:
+            self._call_soon(self._deliver_late, late)
+            requests = [r for r in requests if r not in late]
+        if not requests:
+            return
+        run = Run(requests)
+        try:
+            self._work_run(run)
+        except Exception as error:  # noqa: BLE001 - a worker outlives whatever a model does
+            if len(requests) > 1:
+                # one bad request costs only itself
+                for request in requests:
+                    self._work_post([request])
+                return
+            run.ended = time.perf_counter_ns()
+            run.error = error
+        self._call_soon(self._deliver, run)
+
+    def _work_run(self, run: Run) -> None:
+        requests = run.requests
+        first = requests[0]
+        run.started = time.perf_counter_ns()
+        names: Sequence[str] = first.outputs or self.signature.output_names
+        inputs = first.inputs
+        if len(requests) > 1:
+            if any(request.outputs != first.outputs for request in requests):
+                names = self.signature.output_names
+            inputs = {
+                name: np.concatenate([request.inputs[name] for request in requests]) for name in self.signature.inputs
+            }
+        run.rows = sum(request.rows for request in requests)
+        run.elements = sum(array.size for array in inputs.values())
+        run.ready = time.perf_counter_ns()
+        arrays = self._work_limited(inputs, names)
+        run.ended = time.perf_counter_ns()
+        if len(requests) == 1:
+            run.outputs = [dict(zip(names, arrays, strict=True))]
+            return
+        if any(array.shape[:1] != (run.rows,) for array in arrays):
+            raise Internal("an output of a merged batch does not have its rows")
+        at = 0
+        for request in requests:
+            end = at + request.rows
+            wanted = request.outputs or self.signature.output_names
+            rows = {name: array[at:end] for name, array in zip(names, arrays, strict=True)}
+            run.outputs.append(rows if wanted == names else {name: rows[name] for name in wanted})
+            at = end
+
+    def _work_limited(self, inputs: dict[str, Array], names: Sequence[str]) -> list[Array]:
+        if not self._policy.run_limit:
+            return self._run(inputs, names)
+        options = self._executable.run_options()
+        stop = threading.Timer(self._policy.run_limit, setattr, (options, "terminate", True))
+        stop.daemon = True
+        stop.start()
+        try:
+            return self._run(inputs, names, options)
+        finally:
+            stop.cancel()
+
+    def _call_soon(self, callback: Any, *args: Any) -> None:
+        try:
+            self._loop.call_soon_threadsafe(callback, *args)
+        except RuntimeError:  # the loop is closed: nobody waits any more
+            return
+
+    # ---- back on the loop
+
+    def _deliver(self, run: Run) -> None:
+        infer_ns = run.ended - run.ready
+        for request in run.requests:
+            request.state = SETTLED
+            request.started = run.started
+            request.computed = run.ended
+        if run.error is not None:
+            self._settle(run.requests[0], _as_error(run.error))
+            return
+        self.cost.record(run.elements, infer_ns)
+        if self._merge:
+            self.growth.record(run.rows, infer_ns)
+        self._statistics.executed(run.rows, run.ready - run.started, infer_ns, 0)
+        for request, outputs in zip(run.requests, run.outputs, strict=True):
+            model, version = request.handle.id
+            self._settle(request, InferResponse(model, version, request.id, outputs))
+
+    def _deliver_late(self, requests: list[InferRequest]) -> None:
+        for request in requests:
+            request.state = SETTLED
+            request.started = request.computed = time.perf_counter_ns()
+            self._settle(request, Unavailable("Request timeout expired"))
+
+    def _settle(self, request: InferRequest, outcome: Outcome) -> None:
+        try:
+            request.settle(request, outcome)
+        except Exception as error:  # noqa: BLE001 - one caller's trouble is not the next one's
+            self._loop.call_exception_handler({"message": "a reply could not be delivered", "exception": error})
+
+    def _went_idle(self) -> None:
+        if not self._busy:
+            self._idle.set()
+
+
+def _as_error(error: Exception) -> SluiceError:
+    if isinstance(error, SluiceError):
+        return error
+    failure = Internal("the model failed; the server's log has the reason")
+    failure.__cause__ = error
+    return failure

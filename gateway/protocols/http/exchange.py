@@ -1,0 +1,78 @@
+"""One request and its reply on a connection, whatever answers it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, ClassVar
+
+from gateway.codecs.binary import Buffer
+from gateway.codecs.json import quote
+from gateway.core.errors import SluiceError
+from gateway.protocols.errors import headers_of, status_of
+from gateway.protocols.http import head
+from gateway.telemetry.logs import ACCESS
+
+if TYPE_CHECKING:
+    from gateway.protocols.http.wire import Wire
+
+access = logging.getLogger(ACCESS)
+
+
+class Exchange:
+    """`reply` is None until the whole reply is known; the connection writes it when its turn has come."""
+
+    reply: Sequence[Buffer] | None = None
+    #: after the reply, what the client still sends is read and dropped before the connection closes
+    lingers: ClassVar[bool] = False
+
+    def __init__(self, wire: Wire, keep_alive: bool) -> None:
+        self.wire = wire
+        self.keep_alive = keep_alive
+
+    def start(self) -> None:
+        raise NotImplementedError
+
+    def may_write(self) -> None:
+        """Its turn has come before its reply was whole."""
+
+    def abandon(self) -> None:
+        """The client has gone."""
+
+    def respond(self, status: int, headers: bytes, parts: list[Buffer]) -> None:
+        wire = self.wire
+        if wire.closed:
+            return
+        service = wire.service
+        service.statuses[status] += 1
+        length = len(parts[0]) if len(parts) == 1 else sum(map(len, parts))
+        service.sent_bytes += length
+        close = wire.closes_after(self)
+        self.keep_alive = not close
+        top = b"%b%b%b%bcontent-length: %d\r\n\r\n" % (
+            head.status_line(status), wire.prefix(), head.CLOSE if close else b"", headers, length,
+        )  # fmt: skip
+        # one write for a small reply; large blobs are not copied
+        self.reply = (top + parts[0],) if len(parts) == 1 else (top, *parts)
+        wire.settled(self)
+
+    def respond_error(self, status: int, message: str, headers: bytes = b"") -> None:
+        self.respond(status, head.JSON + headers, [b'{"error":%b}' % quote(message)])
+
+    def fail(self, error: SluiceError) -> None:
+        headers = head.lines((name.lower().encode(), value.encode()) for name, value in headers_of(error).items())
+        self.respond_error(status_of(error), error.message, headers)
+
+
+class Refusal(Exchange):
+    """The answer to what could not be read as a request."""
+
+    lingers = True
+
+    def __init__(self, wire: Wire, status: int, message: str) -> None:
+        super().__init__(wire, keep_alive=False)
+        self._status = status
+        self._message = message
+
+    def start(self) -> None:
+        self.respond_error(self._status, self._message)

@@ -1,0 +1,195 @@
+"""POST …/infer, from the body's bytes to the reply's: the hot path, without a task and without an ASGI scope."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import time
+from collections.abc import Callable
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import unquote
+
+from gateway.codecs.binary import Buffer
+from gateway.codecs.body import PLAIN, RAW, ReplyForm, decode, decode_bare, encode
+from gateway.codecs.compression import Decompressor, accepted, compress
+from gateway.core.errors import InvalidArgument, SluiceError
+from gateway.core.infer import InferRequest, InferResponse, Outcome
+from gateway.protocols.http import head
+from gateway.protocols.http.exchange import Exchange, access
+
+if TYPE_CHECKING:
+    from gateway.protocols.http.wire import Wire
+
+_PATH: Final = re.compile(rb"/v2/models/([^/?#]+)(?:/versions/([^/?#]+))?/infer(?:\?.*)?")
+#: compressing, or decompressing, more than so many bytes leaves the event loop for a thread
+_BRIEF: Final = 256 << 10
+
+
+@lru_cache(maxsize=4096)
+def infer_path(url: bytes) -> tuple[str, str] | None:
+    """Model and version ("" if none) where the URL is that of an infer request."""
+    match = _PATH.fullmatch(url)
+    if match is None:
+        return None
+    model, version = match.groups()
+    return unquote(model.decode("latin-1")), unquote((version or b"").decode("latin-1"))
+
+
+class InferExchange(Exchange):
+    _request: InferRequest | None = None
+    _form: ReplyForm = PLAIN
+    _trace: Any = None
+
+    def __init__(
+        self, wire: Wire, keep_alive: bool, target: tuple[str, str], fields: head.Fields, body: bytes | bytearray
+    ) -> None:
+        super().__init__(wire, keep_alive)
+        self.arrived = time.perf_counter_ns()
+        self._target = target
+        self._fields = fields
+        self._body: bytes | bytearray = body
+
+    def start(self) -> None:
+        tracer = self.wire.service.tracer
+        fields = self._fields
+        if tracer is not None:
+            self._trace = tracer.sample(fields.get(b"traceparent"), fields.get(b"tracestate", b""))
+        if b"content-encoding" in fields and fields[b"content-encoding"].lower() != b"identity":
+            self._decompress(fields[b"content-encoding"].strip().lower())
+        else:
+            self._submit(self._body)
+
+    def _submit(self, body: bytes | bytearray) -> None:
+        service = self.wire.service
+        fields = self._fields
+        model, version = self._target
+        self._body = b""
+        try:
+            length = fields.get(b"inference-header-content-length")
+            if length is None:
+                request, self._form = decode(body, None, model, version, service.regions)
+            elif length == b"0":
+                signature = service.dataplane.signature(model, version)
+                request, self._form = decode_bare(body, model, version, signature), RAW
+            else:
+                request, self._form = decode(body, _json_length(length, body), model, version, service.regions)
+        except SluiceError as error:
+            self._finish_error(error)
+            return
+        request.arrived = self.arrived
+        request.trace = self._trace
+        if b"sluice-key" in fields:
+            request.key = fields[b"sluice-key"].decode("latin-1")
+        self._request = request
+        service.dataplane.submit(request, self._done)
+
+    def _done(self, outcome: Outcome) -> None:
+        if self.wire.closed:
+            return
+        if not isinstance(outcome, InferResponse):
+            self._finish_error(outcome)
+            return
+        service = self.wire.service
+        try:
+            signature = self._request.handle.servable.signature  # type: ignore[union-attr]
+            parts, length = encode(outcome, self._form, signature, service.regions)
+        except SluiceError as error:
+            self._finish_error(error)
+            return
+        headers = head.JSON if length is None else head.BINARY % length
+        if b"accept-encoding" in self._fields:
+            self._compress(headers, parts)
+        else:
+            self.respond(200, headers, parts)
+        if service.observed:
+            self._observe(outcome)
+
+    def _finish_error(self, error: SluiceError) -> None:
+        self.fail(error)
+        if self.wire.service.observed:
+            self._observe(error)
+
+    def _observe(self, outcome: Outcome) -> None:
+        service = self.wire.service
+        request = self._request
+        now = time.perf_counter_ns()
+        error = outcome if isinstance(outcome, SluiceError) else None
+        if self._trace is not None:
+            if request is not None:
+                service.tracer.finish(self._trace, request, outcome, now)
+            elif error is not None:
+                service.tracer.refuse(self._trace, self._target[0], self.arrived, now, error)
+        if service.access_log:
+            access.info(
+                "infer %s", error.code if error else "OK",
+                extra={
+                    "client": self.wire.client,
+                    "model": self._target[0],
+                    "version": outcome.version if isinstance(outcome, InferResponse) else self._target[1],
+                    "request_id": request.id if request else "",
+                    "milliseconds": round((now - self.arrived) / 1e6, 3),
+                },
+            )  # fmt: skip
+
+    def abandon(self) -> None:
+        service = self.wire.service
+        if self._request is not None:
+            service.dataplane.cancel(self._request)
+
+    # ---- compression
+
+    def _decompress(self, coding: bytes) -> None:
+        limits = self.wire.service.limits
+        binary = b"inference-header-content-length" in self._fields
+        try:
+            decompressor = Decompressor(coding, limits.binary_bytes if binary else limits.json_bytes)
+            body = decompressor.feed(self._body, _BRIEF)
+        except SluiceError as error:
+            self._finish_error(error)
+            return
+        self._body = b""
+        if decompressor.finished:
+            self._submit(body)
+        else:
+            self._in_thread(decompressor.rest, self._decompressed)
+
+    def _decompressed(self, outcome: bytes | Exception) -> None:
+        if isinstance(outcome, bytes):
+            self._submit(outcome)
+        else:
+            self._finish_error(outcome if isinstance(outcome, SluiceError) else InvalidArgument(str(outcome)))
+
+    def _compress(self, headers: bytes, parts: list[Buffer]) -> None:
+        wishes = self.wire.service.compression
+        size = sum(map(len, parts))
+        coding = accepted(self._fields[b"accept-encoding"]) if wishes.level and size >= wishes.min_bytes else b""
+        if not coding:
+            self.respond(200, headers, parts)
+            return
+        headers = headers + b"content-encoding: %b\r\nvary: accept-encoding\r\n" % coding
+        if size <= _BRIEF:
+            self.respond(200, headers, [compress(parts, coding, wishes.level)])
+            return
+        self._in_thread(lambda: compress(parts, coding, wishes.level), lambda body: self.respond(200, headers, [body]))
+
+    def _in_thread(self, work: Callable[[], bytes], then: Callable[[Any], None]) -> None:
+        """`then` is called on the loop with what `work` returned or raised."""
+
+        def finished(future: asyncio.Future[bytes]) -> None:
+            if not future.cancelled() and not self.wire.closed:
+                then(future.exception() or future.result())
+
+        self.wire.loop.run_in_executor(None, work).add_done_callback(finished)
+
+
+def _json_length(value: bytes, body: Buffer) -> int:
+    """The header Inference-Header-Content-Length, checked against the body."""
+    if not value.isdigit() or len(value) > 18:
+        raise InvalidArgument(
+            f"'Inference-Header-Content-Length' is '{value.decode('latin-1')}', expected a whole number"
+        )
+    length = int(value)
+    if length > len(body):
+        raise InvalidArgument(f"'Inference-Header-Content-Length' is {length}, but the body has {len(body)} bytes")
+    return length

@@ -1,0 +1,114 @@
+"""A listening socket with uvicorn behind it, which starts and stops as a part of the application."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import ssl
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import uvicorn
+
+from gateway.core.errors import Unavailable
+from gateway.protocols.http.service import Service
+from gateway.protocols.http.wire import wire_for
+
+BACKLOG = 2048
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TlsFiles:
+    """PEM files. `client_ca` with `client_required` is mTLS."""
+
+    cert: str
+    key: str
+    client_ca: str = ""
+    client_required: bool = False
+
+
+def bind(host: str, port: int) -> socket.socket:
+    """Raises Unavailable in one line where the address cannot be had."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family, backlog=BACKLOG)
+    except (OSError, OverflowError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise Unavailable(f"cannot listen on {host}:{port}: {reason}") from error
+
+
+class _Server(uvicorn.Server):
+    """uvicorn without its signal handlers (the application has its own), that tells when it has started."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.is_up = asyncio.Event()
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self.is_up.set()
+
+
+class Listener:
+    """Serves `service` on `listening`. `start` returns once connections are accepted."""
+
+    def __init__(
+        self, service: Service, listening: socket.socket, *, tls: TlsFiles | None = None, drain_timeout: float = 30.0
+    ) -> None:
+        self.service = service
+        self._socket = listening
+        config = uvicorn.Config(
+            service.app,
+            http=wire_for(service),
+            ws="none",
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            timeout_graceful_shutdown=max(1, round(drain_timeout)),
+            **(_tls(tls) if tls else {}),
+        )
+        try:
+            config.load()
+        except (OSError, ssl.SSLError) as error:
+            raise Unavailable(f"the TLS files cannot be used: {error}") from error
+        self._server = _Server(config)
+        self._task: asyncio.Task[None] | None = None
+
+    @property
+    def port(self) -> int:
+        return int(self._socket.getsockname()[1])
+
+    async def start(self) -> None:
+        self._task = asyncio.create_task(self._server.serve([self._socket]))
+        up = asyncio.create_task(self._server.is_up.wait())
+        await asyncio.wait({self._task, up}, return_when=asyncio.FIRST_COMPLETED)
+        up.cancel()
+        if self._task.done():
+            self._task.result()
+
+    def drain(self) -> None:
+        """From now on each connection is told to close with its next reply; new ones are still accepted."""
+        self.service.draining = True
+
+    async def stop(self) -> None:
+        """Accepts no more, lets what is in flight end within the drain time-out, then cuts."""
+        if self._task is not None:
+            self.drain()
+            self._server.should_exit = True
+            await self._task
+            for wire in list(self.service.connections):
+                wire.transport.abort()
+
+
+def _tls(files: TlsFiles) -> dict[str, object]:
+    options: dict[str, object] = {"ssl_certfile": files.cert, "ssl_keyfile": files.key}
+    if files.client_ca:
+        options["ssl_ca_certs"] = files.client_ca
+        options["ssl_cert_reqs"] = ssl.CERT_REQUIRED if files.client_required else ssl.CERT_OPTIONAL
+    return options

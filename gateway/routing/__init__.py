@@ -1,0 +1,1 @@
+"""Chooses who gets the traffic."""
