@@ -1,0 +1,75 @@
+"""The files that a load call brings along, in a private temporary folder for as long as they are served."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Mapping
+from hashlib import blake2b
+from pathlib import Path
+
+from gateway.core.errors import InvalidArgument
+from gateway.models.names import check_model
+from gateway.models.repository import ModelFolder, read_folder
+
+
+class Staged:
+    """A model's folder made of files in memory. Blocks on the disk.
+
+    `digest` is of names and contents: the same files brought again are no change.
+    """
+
+    def __init__(self, name: str, files: Mapping[str, bytes]) -> None:
+        """`files`: path in the model's folder, as `1/model.onnx`, with or without `file:` before it → content.
+
+        Raises InvalidArgument for a path that leads out of the folder, or where there is no version among them.
+        """
+        check_model(name)
+        self.digest = _digest(files)
+        checked = {_checked(path): content for path, content in files.items()}
+        self._home = Path(tempfile.mkdtemp(prefix="sluice-"))  # mode 0700
+        try:
+            self.folder = self._write(name, checked)
+        except BaseException:
+            self.remove()
+            raise
+
+    def _write(self, name: str, files: Mapping[tuple[str, ...], bytes]) -> ModelFolder:
+        top = self._home / name
+        for parts, content in files.items():
+            path = top.joinpath(*parts)
+            try:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_bytes(content)
+            except OSError as error:
+                raise InvalidArgument(
+                    f"failed to load '{name}': file '{'/'.join(parts)}' cannot be written: {error.strerror}"
+                ) from error
+        folder = read_folder(name, top, self._home)
+        if folder is None or not folder.versions:
+            raise InvalidArgument(
+                f"failed to load '{name}': no file is in a version's folder, expected one such as 'file:1/model.onnx'"
+            )
+        return folder
+
+    def remove(self) -> None:
+        shutil.rmtree(self._home, ignore_errors=True)
+
+
+def _checked(path: str) -> tuple[str, ...]:
+    parts = tuple(path.removeprefix("file:").split("/"))
+    if {"", ".", ".."} & set(parts) or not path.isprintable() or "\\" in path or len(parts) > 8:
+        raise InvalidArgument(
+            f"failed to load: file {path[:80]!r} is refused, expected a path inside the model's folder"
+        )
+    return parts
+
+
+def _digest(files: Mapping[str, bytes]) -> str:
+    digest = blake2b(digest_size=16)
+    for path, content in sorted(files.items()):
+        name = path.encode("utf-8", "surrogatepass")
+        digest.update(b"%d %d\n" % (len(name), len(content)))
+        digest.update(name)
+        digest.update(content)
+    return digest.hexdigest()
