@@ -46,9 +46,7 @@ def _numeric(array: Array) -> Array:
     if array.dtype == BFLOAT16:
         return (array["bfloat16"].astype(np.uint32) << 16).view(np.float32)
     if array.dtype.kind not in "fiu":
-        raise InvalidArgument(
-            f"class result not available for output due to unsupported type '{NAME_OF[array.dtype]}'"
-        )
+        raise InvalidArgument(f"class result not available for output due to unsupported type '{NAME_OF[array.dtype]}'")
     return array
 
 

@@ -72,8 +72,7 @@ class Regions:
             raise InvalidArgument("the name of a shared memory region must not be empty")
         if len(self._regions) >= self._max_regions:
             raise ResourceExhausted(
-                f"failed to register shared memory region '{name}': {self._max_regions}"
-                " are registered already"
+                f"failed to register shared memory region '{name}': {self._max_regions} are registered already"
             )
         _integer("offset", name, offset, least=0)
         _integer("byte_size", name, byte_size, least=1)
@@ -126,9 +125,7 @@ class Regions:
             while done < len(view):
                 done += os.pwritev(found.descriptor, [view[done:]], start + done)
         except OSError as error:  # a full tmpfs, or a client's seal
-            raise InvalidArgument(
-                f"cannot write to shared memory region '{region}': {error.strerror}"
-            ) from error
+            raise InvalidArgument(f"cannot write to shared memory region '{region}': {error.strerror}") from error
 
     def _find(self, name: str) -> _Region:
         region = self._regions.get(name)
@@ -166,9 +163,7 @@ class Regions:
             descriptor = os.open(self._folder / entry, flags)
         except (OSError, ValueError) as error:
             if isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE):
-                raise ResourceExhausted(
-                    "no more shared memory regions can be opened: too many open files"
-                ) from error
+                raise ResourceExhausted("no more shared memory regions can be opened: too many open files") from error
             raise _cannot_open(key) from error
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             os.close(descriptor)

@@ -39,9 +39,7 @@ def test_bf16_is_widened() -> None:
 
 @pytest.mark.parametrize("array", [np.array([True, False]), np.array(["a"], object)])
 def test_a_datatype_without_order_is_refused(array: Array) -> None:
-    with pytest.raises(
-        InvalidArgument, match=r"class result not available for output due to unsupported type 'B"
-    ):
+    with pytest.raises(InvalidArgument, match=r"class result not available for output due to unsupported type 'B"):
         classify(array, 1)
 
 

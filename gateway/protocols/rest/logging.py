@@ -66,9 +66,7 @@ class Logging:
 
     def _current(self) -> LogSettings:
         threshold = logging.getLogger().getEffectiveLevel()
-        flags = {
-            name: threshold <= level and level not in self._muted.levels for name, level in LEVELS.items()
-        }
+        flags = {name: threshold <= level and level not in self._muted.levels for name, level in LEVELS.items()}
         verbose = max(self._verbose, 1) if threshold <= logging.DEBUG else 0
         return LogSettings(log_verbose_level=verbose, **flags)  # type: ignore[arg-type]
 

@@ -82,8 +82,7 @@ async def _cuda_status(request: Request) -> Response:
 
 async def _cuda_register(request: Request) -> Response:
     raise InvalidArgument(
-        f"failed to register CUDA shared memory region '{request.path_params['region']}':"
-        " this server has no CUDA"
+        f"failed to register CUDA shared memory region '{request.path_params['region']}': this server has no CUDA"
     )
 
 

@@ -22,9 +22,7 @@ def test_open_lets_everybody_pass() -> None:
 
 
 def test_off_lets_nobody_pass_and_says_what_opens_it() -> None:
-    with pytest.raises(
-        PermissionDenied, match=r"the repository API is off: setting 'restricted\.repository'"
-    ):
+    with pytest.raises(PermissionDenied, match=r"the repository API is off: setting 'restricted\.repository'"):
         _gate("off").check(_request(b"Bearer s3cret"))
 
 
