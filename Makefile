@@ -1,0 +1,57 @@
+# What must be installed, each target installs: Debian packages where something is missing, Python packages into .venv.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+PIP := $(BIN)/pip --quiet --disable-pip-version-check
+
+.PHONY: run test check format bench bench-peers bench-reload protos constraints clean
+
+run: $(READY)  ## serve a demo and drive a canary through it
+	$(BIN)/sluice demo
+
+test: $(READY) .venv-kserve/.ready  ## every test, against real servers
+	$(BIN)/pytest $(ARGS)
+
+check: $(READY)  ## format, lint, types, import layers, generated files
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python protos/generate.py --check
+
+format: $(READY)
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: $(READY)  ## limits and Sluice, side by side; under three minutes
+	tools/debian wrk:wrk
+	$(BIN)/python -m loadtests.bench $(ARGS)
+
+bench-reload: $(READY)  ## 500 reloads of a 67 MB model under load
+	$(BIN)/python -m loadtests.reload $(ARGS)
+
+bench-peers: $(READY)  ## FastAPI and MLServer, each in its own environment
+	tools/debian wrk:wrk
+	$(BIN)/python -m loadtests.peers $(ARGS)
+
+protos: $(READY)  ## gateway/pb from protos/
+	$(BIN)/python protos/generate.py
+
+constraints: $(READY)  ## lock what is installed now
+	$(BIN)/pip freeze --exclude-editable | grep -v '^sluice' > constraints.txt
+
+$(READY): pyproject.toml constraints.txt
+	tools/debian "python3 -c 'import ensurepip':python3-venv"
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) install --constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+# KServe's client brings a hundred packages of its own and pins some of ours: it lives apart
+.venv-kserve/.ready: tests/clients/kserve.txt
+	$(PYTHON) -m venv .venv-kserve
+	.venv-kserve/bin/pip --quiet --disable-pip-version-check install --requirement tests/clients/kserve.txt
+	touch $@
+
+clean:
+	rm -rf $(VENV) .venv-kserve build *.egg-info
