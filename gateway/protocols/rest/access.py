@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import hmac
-
 from starlette.requests import Request
 
 from gateway.core.errors import PermissionDenied, SluiceError, Unauthenticated
+from gateway.protocols.bearer import presented, same
 from gateway.settings.schema import Access
 
 
@@ -30,10 +29,7 @@ class Gate:
             return
         if self.access == "off":
             raise self.closed(PermissionDenied)
-        scheme, _, presented = request.headers.get("authorization", "").partition(" ")
-        # The header is latin-1 text; compare_digest takes bytes of any content and its time tells nothing.
-        found = presented.strip().encode("latin-1", "replace")
-        if scheme.lower() != "bearer" or not self._token or not hmac.compare_digest(found, self._token):
+        if not same(presented(request.headers.raw), self._token):
             raise Unauthenticated(
                 f"{self.name} needs the admin token: send 'Authorization: Bearer <token>'"
                 f" (setting '{self.setting}' is 'token')"

@@ -5,11 +5,10 @@ from __future__ import annotations
 from typing import Any, TypeVar
 
 import msgspec
-from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
-from gateway.core.errors import Cancelled, InvalidArgument, Unsupported
+from gateway.core.errors import Cancelled, InvalidArgument, TooLarge, Unsupported
 
 T = TypeVar("T")
 
@@ -24,7 +23,7 @@ def empty() -> Response:
 
 
 async def read(request: Request, limit: int) -> bytes:
-    """The whole body. Raises HTTPException 413 as soon as it is known to exceed `limit` bytes."""
+    """The whole body. Raises TooLarge as soon as it is known to exceed `limit` bytes."""
     encoding = request.headers.get("content-encoding", "identity")
     if encoding.strip().lower() not in ("", "identity"):
         raise Unsupported(f"content encoding '{encoding}' is taken for inference only")
@@ -50,5 +49,5 @@ def parse(body: bytes, type_: type[T]) -> T:
         raise InvalidArgument(f"failed to parse the request: {error}") from error
 
 
-def _too_large(limit: int) -> HTTPException:
-    return HTTPException(413, f"the body exceeds the limit of {limit} bytes")
+def _too_large(limit: int) -> TooLarge:
+    return TooLarge(f"the body exceeds the limit of {limit} bytes")
