@@ -74,6 +74,6 @@ class Growth:
         best = max(self._rate)
         bucket = next(i for i, rate in enumerate(self._rate) if rate >= best * _WORTH)
         top = len(self._rate) - 1
-        if bucket < top and (not self._rate[bucket + 1] or self._batches % _RETRY_EVERY == 0):
+        if best and bucket < top and (not self._rate[bucket + 1] or self._batches % _RETRY_EVERY == 0):
             bucket += 1
         self.limit = min(1 << bucket, self._most)
