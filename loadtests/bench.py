@@ -76,7 +76,7 @@ class Bench:
             for each in fixed:
                 contenders[each.name] = each, Request(each.url + "/v2/models/T/infer", request.body)
                 assert contenders[each.name][1].send() == (200, reply)
-            samples = self._interleave(f"T, {connections} connections", contenders, connections)
+            samples = self.interleave(f"T, {connections} connections", contenders, connections)
         ours, theirs = samples["Sluice"], samples["uvicorn raw ASGI"]
         ratios = [a.rate / b.rate for a, b in zip(ours, theirs, strict=True)]
         required = 0.85 if connections > 1 else 0.75
@@ -94,7 +94,7 @@ class Bench:
             def limit() -> None:
                 best.append(max(runtime.rate("M", rows, self.seconds / 8) for rows in BATCHES))
 
-            ours = self._interleave("M, 64 connections", {"Sluice": (server, request)}, 64, limit)["Sluice"]
+            ours = self.interleave("M, 64 connections", {"Sluice": (server, request)}, 64, limit)["Sluice"]
         self.report.figures += [
             Figure(
                 "REST, M, 64 connections / onnxruntime's best rows/s",
@@ -114,7 +114,7 @@ class Bench:
                 check(name, request, runtime.answer("C", request))
                 contenders[name] = (server, request)
             alone: list[float] = []
-            samples = self._interleave(
+            samples = self.interleave(
                 "C, 64 connections",
                 contenders,
                 64,
@@ -152,14 +152,14 @@ class Bench:
                 decoding.append(runtime.decoding_rate("I", text, self.seconds / 2))
 
             contenders = {"Sluice, binary": (server, binary), "Sluice, JSON": (server, text)}
-            samples = self._interleave("I, 8 connections", contenders, 8, limits)
+            samples = self.interleave("I, 8 connections", contenders, 8, limits)
         ratio = [a.rate / b for a, b in zip(samples["Sluice, binary"], alone, strict=True)]
         self.report.figures.append(Figure("REST, I, binary / onnxruntime alone", ratio, 0.9))
         ratio = [a.rate / b for a, b in zip(samples["Sluice, JSON"], decoding, strict=True)]
         name = "REST, I, JSON / msgspec, numpy and onnxruntime in one loop"
         self.report.figures.append(Figure(name, ratio, 0.9))
 
-    def _interleave(
+    def interleave(
         self,
         scenario: str,
         contenders: Contenders,
@@ -188,6 +188,17 @@ class Bench:
         return Sluice(self.folder, self.folder.path / "nets")
 
 
+def prepare() -> Folder:
+    """Makes the models, and takes this process to the core that the load comes from."""
+    if (os.cpu_count() or 1) < 2:
+        sys.exit("error: two cores are needed, one for the server and one for the load")
+    folder = ROOT / ".sluice" / "bench"
+    # in a process of its own: what this one maps would make the servers' PSS look smaller
+    subprocess.run([sys.executable, "-m", "loadtests.models", str(folder)], check=True, cwd=ROOT)
+    os.sched_setaffinity(0, {LOAD_CORE})
+    return Folder(folder)
+
+
 def _idle(server: Process, seconds: float) -> float:
     """Per cent of one core."""
     before = server.cpu()
@@ -201,15 +212,10 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="few and short rounds: a look, no evidence")
     parser.add_argument("--results", default="bench", help="name of the files in loadtests/results")
     arguments = parser.parse_args()
-    if (os.cpu_count() or 1) < 2:
-        sys.exit("error: two cores are needed, one for the server and one for the load")
-    folder = ROOT / ".sluice" / "bench"
-    # in a process of its own: what this one maps would make the servers' PSS look smaller
-    subprocess.run([sys.executable, "-m", "loadtests.models", str(folder)], check=True, cwd=ROOT)
-    os.sched_setaffinity(0, {LOAD_CORE})
+    folder = prepare()
     report = Report("Sluice and the limits")
     rounds, seconds = (2, 1) if arguments.quick else (5, 2)
-    bench = Bench(Folder(folder), report, rounds=rounds, seconds=seconds)
+    bench = Bench(folder, report, rounds=rounds, seconds=seconds)
     scenarios: dict[str, Callable[[], None]] = {
         "footprint": bench.footprint,
         "T64": lambda: bench.tree(64),

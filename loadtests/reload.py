@@ -11,17 +11,16 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import os
 import struct
-import subprocess
 import sys
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from loadtests.contenders import Folder, Sluice
-from loadtests.process import LOAD_CORE, ROOT
+from loadtests.bench import prepare
+from loadtests.contenders import Sluice
+from loadtests.process import ROOT
 from loadtests.report import Figure, Report
 
 CONNECTIONS = 8
@@ -168,13 +167,10 @@ def main() -> None:
     parser.add_argument("--reloads", type=int, default=500)
     parser.add_argument("--results", default="reload", help="name of the files in loadtests/results")
     arguments = parser.parse_args()
-    made = ROOT / ".sluice" / "bench"
-    subprocess.run([sys.executable, "-m", "loadtests.models", str(made)], check=True, cwd=ROOT)
-    os.sched_setaffinity(0, {LOAD_CORE})
-    folder = Folder(made)
+    folder = prepare()
     repository = folder.scratch / "reload"
     files = Files(folder.model("M"), repository)
-    body = (made / "requests" / "M.json").read_bytes()
+    body = folder.request("", "M").body.read_bytes()
     with Sluice(folder, repository, SETTINGS) as server:
         report = asyncio.run(story(files, server, body, arguments.reloads))
     path = report.write(arguments.results)

@@ -47,7 +47,8 @@ class Context(Protocol):
 class Record(NamedTuple):
     """A finished request. Times are ``time.perf_counter_ns()``, 0 for a stage that it never came to.
 
-    `model` is empty where the request could not be decoded."""
+    `model` is empty where the request could not be decoded.
+    """
 
     context: Context
     model: str
