@@ -22,6 +22,7 @@ STATUS: Final[dict[str, int]] = {
     "PERMISSION_DENIED": 403,
     "NOT_FOUND": 404,
     "CONFLICT": 409,
+    "TOO_LARGE": 413,
     "RESOURCE_EXHAUSTED": 429,
     "CANCELLED": 499,
     "INTERNAL": 500,
@@ -30,7 +31,7 @@ STATUS: Final[dict[str, int]] = {
     "DEADLINE_EXCEEDED": 504,
 }
 
-_log = logging.getLogger(__name__)
+logger = logging.getLogger("sluice.protocols")
 
 
 def status_of(error: SluiceError) -> int:
@@ -60,7 +61,7 @@ async def on_error(request: Request, exc: Exception) -> Response:
     if isinstance(exc, HTTPException):
         return _reply(exc.detail, exc.status_code, dict(exc.headers or {}))
     if not isinstance(exc, SluiceError):
-        _log.error("%s %s failed", request.method, request.url.path, exc_info=exc)
+        logger.error("%s %s failed", request.method, request.url.path, exc_info=exc)
         exc = Internal("internal error")
     return _reply(exc.message, status_of(exc), headers_of(exc))
 

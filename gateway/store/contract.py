@@ -25,7 +25,7 @@ class DesiredModel:
 
 @dataclass(frozen=True, slots=True)
 class DesiredSplit:
-    """A traffic split as an operator set it; without arms: there is to be none, whatever the settings say."""
+    """A traffic split as an operator set it: versions or labels with their weights, in order."""
 
     salt: str
     arms: tuple[tuple[str, float], ...]
@@ -36,7 +36,7 @@ class State:
     """Everything desired, whole, as of one revision. Revision 0 is the empty state of a new store.
 
     models, splits   by model
-    labels           model → label → version
+    labels           model → label → version; an empty mapping says that there are to be none
     """
 
     revision: int = 0
