@@ -34,7 +34,10 @@ def environment(name: str) -> Path:
         print(f"installing {name} into {folder} …", file=sys.stderr)
         subprocess.run([sys.executable, "-m", "venv", "--clear", str(folder)], check=True)
         requirements = str(HERE / f"{name}.txt")
-        subprocess.run([str(python), "-m", "pip", "install", "-q", "-r", requirements], check=True)
+        # away from the repository, whose own requirements pip would otherwise weigh as well
+        alone = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+        command = [str(python), "-m", "pip", "install", "-q", "-r", requirements]
+        subprocess.run(command, check=True, cwd=folder, env=alone)
         (folder / "complete").touch()
     return python
 
