@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,9 @@ import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
+
+# before any test imports onnxruntime: it would report to its maker
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 
 
 class Make:
