@@ -42,7 +42,7 @@ def test_every_reply_is_as_documented(server: Any, mode: GenerationMode) -> None
 
 
 def _check(operation: Any, mode: GenerationMode) -> None:
-    @settings(max_examples=10, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=15, deadline=None, database=None, suppress_health_check=list(HealthCheck))
     @given(case=operation.as_strategy(generation_mode=mode))
     def replies(case: schemathesis.Case) -> None:
         case.call_and_validate(checks=CHECKS)

@@ -82,6 +82,7 @@ class ModelRepository:
     async def index(self, request: Request) -> Response:
         """Open whatever the gate says: it tells no more than metadata and readiness do."""
         asked = parse(await read(request, self._max_body), IndexRequest)
+        await self._manager.refresh()
         return reply(
             [
                 IndexEntry(status.name, status.version or UNSET, status.state or UNSET, status.reason or UNSET)

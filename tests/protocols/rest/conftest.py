@@ -3,7 +3,6 @@ from __future__ import annotations
 import socket
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
 
 import httpx
 import pytest
@@ -11,7 +10,7 @@ import uvicorn
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.routing import Route
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from gateway.core.errors import SluiceError
 from gateway.protocols.errors import on_error
@@ -19,29 +18,37 @@ from gateway.protocols.errors import on_error
 Serve = Callable[[list[Route]], httpx.Client]
 
 
-@contextmanager
-def listening(app: ASGIApp) -> Iterator[str]:
-    """The address of a real server of `app`, in a thread of its own."""
+class Stage:
+    """What a real server in a thread serves at the moment: starting one for each test takes longer than the test."""
+
+    app: ASGIApp
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self.app(scope, receive, send)
+
+
+@pytest.fixture(scope="session")
+def stage() -> Iterator[tuple[Stage, httpx.Client]]:
+    stage = Stage()
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        server = uvicorn.Server(uvicorn.Config(app, ws="none", log_config=None, timeout_graceful_shutdown=1))
+        server = uvicorn.Server(uvicorn.Config(stage, ws="none", lifespan="off", log_config=None))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
         thread.start()
-        try:
-            yield f"127.0.0.1:{listener.getsockname()[1]}"
-        finally:
-            server.should_exit = True
-            thread.join()
+        with httpx.Client(base_url=f"http://127.0.0.1:{listener.getsockname()[1]}") as client:
+            yield stage, client
+        server.should_exit = True
+        thread.join()
 
 
 @pytest.fixture
-def serve() -> Iterator[Serve]:
-    """A client of a server that has only the routes given."""
-    with ExitStack() as stack:
+def serve(stage: tuple[Stage, httpx.Client]) -> Serve:
+    """A client of a server that has only the routes given. The last call in a test counts."""
+    current, client = stage
 
-        def serve(routes: list[Route]) -> httpx.Client:
-            handlers = dict.fromkeys((SluiceError, HTTPException, Exception), on_error)
-            app = Starlette(routes=routes, exception_handlers=handlers)
-            address = stack.enter_context(listening(app))
-            return stack.enter_context(httpx.Client(base_url=f"http://{address}"))
+    def serve(routes: list[Route]) -> httpx.Client:
+        handlers = dict.fromkeys((SluiceError, HTTPException, Exception), on_error)
+        current.app = Starlette(routes=routes, exception_handlers=handlers)
+        client.headers.pop("Authorization", None)
+        return client
 
-        yield serve
+    return serve
