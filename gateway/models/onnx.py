@@ -19,6 +19,7 @@ from gateway.core.tensor import BFLOAT16, Array
 from gateway.models.config import ModelConfig, TensorConfig, Threading
 from gateway.models.declaration import Declared, derive, read_labels, unbatched
 from gateway.models.graph import Graph
+from gateway.models.memory import trim
 from gateway.models.warmup import agrees
 
 # Before the import: the official builds report to their maker from then on, with a thread and a cache on disk.
@@ -85,7 +86,7 @@ class Runtime:
         if config.max_batch_size is None and signature.batched and not agrees(model):
             log.info("%s: its rows depend on each other, it is served without batching", path.parent.parent.name)
             model.signature = unbatched(signature)
-        _trim()
+        trim()
         return model
 
     def _options(self, name: str, threading: Threading) -> Any:
@@ -133,7 +134,7 @@ class OnnxModel:
     def close(self) -> None:
         """Frees the model. Whoever calls knows that no run is left."""
         self._run = _closed
-        _trim()
+        trim()
 
 
 def _share_pool(threads: int) -> int:
@@ -281,11 +282,5 @@ def _translated(error: Exception) -> SluiceError:
     return Internal(f"the model failed: {_cleaned(error)}")
 
 
-def _trim() -> None:
-    """Gives freed memory back to the system: after a load or an unload glibc keeps several times the model."""
-    trim = getattr(_LIBC, "malloc_trim", None)
-    if trim is not None:
-        trim(0)
-
-
-_LIBC: Final = ctypes.CDLL(None)
+def runtime_name() -> str:
+    return f"onnxruntime {ort.__version__}"

@@ -17,6 +17,7 @@ from gateway.core.servable import Executable
 from gateway.core.signature import Signature
 from gateway.core.tensor import BFLOAT16, Array, DataType
 from gateway.models.config import ModelConfig, Warmup, WarmupInput
+from gateway.models.memory import trim
 
 log = logging.getLogger(__name__)
 
@@ -104,6 +105,11 @@ def warm(executable: Executable, config: ModelConfig) -> None:
 
 def measure(executable: Executable, cost: Recorder, growth: Recorder) -> None:
     """First figures, of warm runs: one row, then powers of two as long as that takes `MEASURE_SECONDS` in all."""
+    _measure(executable, cost, growth)
+    trim()
+
+
+def _measure(executable: Executable, cost: Recorder, growth: Recorder) -> None:
     signature = executable.signature
     limit = min(signature.max_batch_size or MOST_ROWS, MOST_ROWS) if signature.batched else 1
     kind: Kind = "random"
