@@ -26,7 +26,7 @@ from gateway.models.warmup import agrees
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 import onnxruntime as ort
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger("sluice.models")
 
 #: names of outputs, inputs, options → the outputs
 Run = Callable[[Sequence[str], Mapping[str, Array], Any], list[Array]]
@@ -68,10 +68,11 @@ class Runtime:
 
         Raises InvalidArgument where the model or its config is wrong.
         """
+        folder = path.parents[len(Path(config.filename).parts)]
         graph = Graph.read(path)
         graph.check_external(path.parent)
         spliced = graph.without_zipmap()
-        options = self._options(path.parent.parent.name, config.threading)
+        options = self._options(folder.name, config.threading)
         if spliced is not None and graph.externals:
             options.add_session_config_entry("session.model_external_initializers_file_folder_path", str(path.parent))
         try:
@@ -80,11 +81,11 @@ class Runtime:
             )
         except Exception as error:
             raise InvalidArgument(f"{path.name} cannot be loaded: {_cleaned(error, path.parent)}") from error
-        signature = _signature(session, graph, config, path.parent.parent)
+        signature = _signature(session, graph, config, folder)
         model = OnnxModel(signature, _runner(session, signature, config))
         del session, spliced
         if config.max_batch_size is None and signature.batched and not agrees(model):
-            log.info("%s: its rows depend on each other, it is served without batching", path.parent.parent.name)
+            logger.info("%s: its rows depend on each other, it is served without batching", folder.name)
             model.signature = unbatched(signature)
         trim()
         return model
@@ -99,7 +100,7 @@ class Runtime:
         options.add_session_config_entry("session.load_model_format", "ONNX")
         if self._threads > 1:
             if threading != Threading():
-                log.warning("%s: its own threads are ignored, all models share %d", name, self._threads)
+                logger.warning("%s: its own threads are ignored, all models share %d", name, self._threads)
             options.use_per_session_threads = False
             return options
         options.intra_op_num_threads = threading.intra_op or 1
@@ -145,7 +146,7 @@ def _share_pool(threads: int) -> int:
             ort.set_global_thread_pool_sizes(threads, 1)
         _pool = max(threads, 1)
     elif _pool != max(threads, 1):
-        log.warning("the process's onnxruntime pool has %d threads already, not %d", _pool, threads)
+        logger.warning("the process's onnxruntime pool has %d threads already, not %d", _pool, threads)
     return _pool
 
 

@@ -19,7 +19,7 @@ from gateway.core.tensor import BFLOAT16, Array, DataType
 from gateway.models.config import ModelConfig, Warmup, WarmupInput
 from gateway.models.memory import trim
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger("sluice.models")
 
 Kind = Literal["zero", "random"]
 
@@ -58,7 +58,7 @@ def agrees(executable: Executable) -> bool:
         if not _same(executable, sample(signature, 4, "random"), 4):
             return False
     except SluiceError as error:
-        log.debug("the probe of the batch axis failed: %s", error.message)
+        logger.debug("the probe of the batch axis failed: %s", error.message)
         return False
     try:
         return _same(executable, sample(signature, 2, "zero"), 2)
@@ -100,7 +100,7 @@ def warm(executable: Executable, config: ModelConfig) -> None:
         try:
             executable.run(sample(signature, 1), signature.output_names)
         except SluiceError as error:
-            log.info("the model does not take zeros for a warm-up: %s", error.message)
+            logger.info("the model does not take zeros for a warm-up: %s", error.message)
 
 
 def measure(executable: Executable, cost: Recorder, growth: Recorder) -> None:
@@ -121,7 +121,7 @@ def _measure(executable: Executable, cost: Recorder, growth: Recorder) -> None:
             ns = _fastest(executable, inputs, end)
         except SluiceError as error:
             if kind == "zero":
-                log.info(
+                logger.info(
                     "the model takes neither random numbers nor zeros, so it is measured in use: %s", error.message
                 )
                 return

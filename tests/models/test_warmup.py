@@ -193,7 +193,7 @@ def test_zeros_that_nobody_declared_may_fail(load: Loader, caplog: pytest.LogCap
             {"far": np.array([5])},
         )
     )
-    with caplog.at_level(logging.INFO, "gateway.models.warmup"):
+    with caplog.at_level(logging.INFO, "sluice.models"):
         warm(model, ModelConfig())
         cost = Cost()
         measure(model, cost, Growth(64))
