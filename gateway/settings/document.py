@@ -27,13 +27,9 @@ class Loader(yaml.SafeLoader):
                 raise yaml.constructor.ConstructorError(None, None, "a key is no text", key_node.start_mark)
             key = key_node.value
             if key in mapping:
-                raise yaml.constructor.ConstructorError(
-                    None, None, f"'{key}' is there twice", key_node.start_mark
-                )
+                raise yaml.constructor.ConstructorError(None, None, f"'{key}' is there twice", key_node.start_mark)
             mapping[key] = self.construct_object(value_node, deep=deep)
         return mapping
 
 
-Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:bool", re.compile("true|True|TRUE|false|False|FALSE"), list("tTfF")
-)
+Loader.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile("true|True|TRUE|false|False|FALSE"), list("tTfF"))

@@ -81,15 +81,11 @@ def check(settings: Settings) -> Settings:
         raise SettingsError(f"{missing}: expected a file, because {given} is set; found none")
     if tls.client_auth != "none" and not (tls.cert and tls.client_ca):
         missing = "tls.client_ca" if tls.cert else "tls.cert"
-        raise SettingsError(
-            f"{missing}: expected a file, because tls.client_auth is '{tls.client_auth}'; found none"
-        )
+        raise SettingsError(f"{missing}: expected a file, because tls.client_auth is '{tls.client_auth}'; found none")
     if tls.admin and not tls.cert:
         raise SettingsError("tls.cert: expected a file, because tls.admin is true; found none")
     if settings.http_port == settings.admin_port != 0:
-        raise SettingsError(
-            f"admin_port: expected a port other than http_port, found {settings.admin_port} twice"
-        )
+        raise SettingsError(f"admin_port: expected a port other than http_port, found {settings.admin_port} twice")
     if settings.admin_token and settings.admin_token_file:
         raise SettingsError("admin_token_file: expected nothing, because admin_token is set as well")
     if settings.load and settings.control_mode != "explicit":

@@ -67,8 +67,7 @@ def _table(title: str, about: str, rows: Iterable[Leaf]) -> str:
     lines = [title, "", *([about, ""] if about else []), "| key, variable | default | expected | meaning |"]
     lines.append("|---|---|---|---|")
     lines += [
-        f"| `{leaf.key}`<br>`{leaf.variable}` | {_default(leaf)} | {expected(leaf).rstrip(',')} "
-        f"| {leaf.description} |"
+        f"| `{leaf.key}`<br>`{leaf.variable}` | {_default(leaf)} | {expected(leaf).rstrip(',')} | {leaf.description} |"
         for leaf in rows
     ]
     return "\n".join(lines) + "\n"

@@ -33,9 +33,9 @@ class Limits(Struct, frozen=True, kw_only=True):
     json_body: Annotated[
         int, _bytes("A body that is JSON, and the JSON head of a binary one, before and after decompression.")
     ] = 8 * MIB
-    binary_body: Annotated[
-        int, _bytes("A body with binary tensors, before and after decompression; above: 413.")
-    ] = 64 * MIB
+    binary_body: Annotated[int, _bytes("A body with binary tensors, before and after decompression; above: 413.")] = (
+        64 * MIB
+    )
     json_depth: Annotated[int, Meta(ge=1, le=1000, description="Nesting of JSON arrays and objects.")] = 64
     tensor_rank: Annotated[int, Meta(ge=1, le=64, description="Dimensions of one tensor.")] = 32
     tensor_elements: Annotated[int, Meta(ge=1, description="Elements of one tensor.")] = 64 * MIB
@@ -46,16 +46,14 @@ class Limits(Struct, frozen=True, kw_only=True):
         float, _seconds("Without progress in a body, and without the client reading its reply.", gt=0)
     ] = 30.0
     idle_timeout: Annotated[float, _seconds("Between two requests of one connection.", gt=0)] = 75.0
-    pipelined: Annotated[
-        int, Meta(ge=1, description="Requests of one connection in flight; then reading pauses.")
-    ] = 32
+    pipelined: Annotated[int, Meta(ge=1, description="Requests of one connection in flight; then reading pauses.")] = 32
     connections: Annotated[int, Meta(ge=1, description="Open connections; further ones are refused.")] = 8192
 
 
 class Queue(Struct, frozen=True, kw_only=True):
     """The admission queue of each model version, where its own configuration says nothing else."""
 
-    max_requests: Annotated[int, Meta(ge=1, description="Requests that may wait; above: 503.")] = 1024
+    max_requests: Annotated[int, Meta(ge=1, description="Requests that may wait; above: 503.")] = 4096
     max_bytes: Annotated[int, _bytes("Bytes of their inputs; above: 503.")] = 256 * MIB
 
 
@@ -67,19 +65,15 @@ class Batching(Struct, frozen=True, kw_only=True):
     ] = 64
     inline_limit_us: Annotated[
         float,
-        Meta(
-            ge=0, description="µs; a run predicted to be shorter happens on the event loop, not in a thread."
-        ),
-    ] = 1000.0
+        Meta(ge=0, description="µs; a run predicted to be shorter happens on the event loop, not in a thread."),
+    ] = 300.0
 
 
 class Compression(Struct, frozen=True, kw_only=True):
     """Of infer replies, for clients that send Accept-Encoding."""
 
     min_size: Annotated[int, Meta(ge=0, description="Bytes; smaller replies travel as they are.")] = KIB
-    level: Annotated[
-        int, Meta(ge=0, le=9, description="0: never, 1: fastest, 9: smallest; for gzip and deflate.")
-    ] = 1
+    level: Annotated[int, Meta(ge=0, le=9, description="0: never, 1: fastest, 9: smallest; for gzip and deflate.")] = 1
 
 
 class Tls(Struct, frozen=True, kw_only=True):
@@ -103,25 +97,19 @@ class Restricted(Struct, frozen=True, kw_only=True):
 
     repository: Annotated[
         Access,
-        Meta(
-            description="Loading and unloading models. Existing Triton clients in explicit mode need `open`."
-        ),
+        Meta(description="Loading and unloading models. Existing Triton clients in explicit mode need `open`."),
     ] = "token"
     shared_memory: Annotated[
         Access, Meta(description="System shared memory: lets clients name memory of this machine.")
     ] = "off"
     logging: Annotated[Access, Meta(description="Changing log verbosity.")] = "token"
-    load_files: Annotated[
-        bool, Meta(description="Load calls may bring model files (`file:` parameters).")
-    ] = False
+    load_files: Annotated[bool, Meta(description="Load calls may bring model files (`file:` parameters).")] = False
 
 
 class Log(Struct, frozen=True, kw_only=True):
     """The server's log, on stderr."""
 
-    format: Annotated[Literal["console", "json"], Meta(description="For people, or one JSON a line.")] = (
-        "console"
-    )
+    format: Annotated[Literal["console", "json"], Meta(description="For people, or one JSON a line.")] = "console"
     level: Annotated[
         Literal["debug", "info", "warning", "error"], Meta(description="The least important that is written.")
     ] = "info"
@@ -163,21 +151,13 @@ class Settings(Struct, frozen=True, kw_only=True):
             " there; `explicit`: what load calls ask for."
         ),
     ] = "none"
-    poll_interval: Annotated[
-        float, _seconds("Between two looks at the models folder in mode `poll`.", ge=0.1)
-    ] = 15.0
-    load: Annotated[
-        tuple[str, ...], Meta(description="Models loaded at start in mode `explicit`; `*` for all.")
-    ] = ()
+    poll_interval: Annotated[float, _seconds("Between two looks at the models folder in mode `poll`.", ge=0.1)] = 15.0
+    load: Annotated[tuple[str, ...], Meta(description="Models loaded at start in mode `explicit`; `*` for all.")] = ()
     workers: Annotated[int, Meta(ge=1, le=1, description="Serving processes. One, for now.")] = 1
     host: Annotated[str, Meta(min_length=1, description="Address that the REST port listens on.")] = "0.0.0.0"  # noqa: S104
     http_port: Annotated[Port, Meta(description="REST. 0: any free one.")] = 8000
-    admin_host: Annotated[str, Meta(min_length=1, description="Address that the admin port listens on.")] = (
-        "127.0.0.1"
-    )
-    admin_port: Annotated[Port, Meta(description="Metrics, probes and `/admin/v1/…`. 0: any free one.")] = (
-        8002
-    )
+    admin_host: Annotated[str, Meta(min_length=1, description="Address that the admin port listens on.")] = "127.0.0.1"
+    admin_port: Annotated[Port, Meta(description="Metrics, probes and `/admin/v1/…`. 0: any free one.")] = 8002
     admin_token: Annotated[
         str,
         Meta(
@@ -215,10 +195,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     ] = {}
     labels: Annotated[
         dict[str, dict[str, str]],
-        Meta(
-            description="Version labels: `{model: {label: version}}`."
-            " What was set through the admin API wins."
-        ),
+        Meta(description="Version labels: `{model: {label: version}}`. What was set through the admin API wins."),
     ] = {}
     limits: Limits = Limits()
     queue: Queue = Queue()
@@ -268,9 +245,7 @@ def leaves(section: type[Struct] = Settings, prefix: str = "") -> Mapping[str, L
 
 
 def sections() -> Mapping[str, type[Struct]]:
-    return {
-        f.name: type(f.default) for f in msgspec.structs.fields(Settings) if isinstance(f.default, Struct)
-    }
+    return {f.name: type(f.default) for f in msgspec.structs.fields(Settings) if isinstance(f.default, Struct)}
 
 
 def _metas(annotation: Any) -> list[Meta]:

@@ -26,9 +26,7 @@ def admin_token(settings: Settings) -> str:
             stream.write(token + "\n")
         fresh.replace(path)
     except OSError as error:
-        raise SettingsError(
-            f"state: the admin token cannot be written to '{path}': {error.strerror}"
-        ) from error
+        raise SettingsError(f"state: the admin token cannot be written to '{path}': {error.strerror}") from error
     return token
 
 
@@ -39,9 +37,7 @@ def find_token(settings: Settings) -> str:
     if settings.admin_token_file:
         token = _read(Path(settings.admin_token_file), "admin_token_file")
         if not token:
-            raise SettingsError(
-                f"admin_token_file: expected a token in '{settings.admin_token_file}', found none"
-            )
+            raise SettingsError(f"admin_token_file: expected a token in '{settings.admin_token_file}', found none")
         return token
     path = Path(settings.state) / FILE
     return _read(path, "state") if path.exists() else ""

@@ -29,9 +29,7 @@ def migrate(connection: sqlite3.Connection, name: str) -> None:
 
     Raises Unavailable where a newer Sluice wrote the store: an older one would lose what it does not know.
     """
-    connection.execute(
-        "CREATE TABLE IF NOT EXISTS migrations (version INTEGER PRIMARY KEY, at REAL NOT NULL)"
-    )
+    connection.execute("CREATE TABLE IF NOT EXISTS migrations (version INTEGER PRIMARY KEY, at REAL NOT NULL)")
     while True:
         connection.execute("BEGIN IMMEDIATE")
         try:

@@ -204,7 +204,6 @@ def _write_blobs(db: sqlite3.Connection, new: State, blobs: Mapping[str, bytes])
 
 def _write_audit(db: sqlite3.Connection, before: int, after: int, act: Act) -> None:
     db.execute(
-        "INSERT INTO audit (at, before, after, actor, origin, action, target, detail)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        "INSERT INTO audit (at, before, after, actor, origin, action, target, detail) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
         (time.time(), before, after, act.actor, act.origin, act.action, act.target, _text(act.detail)),
     )

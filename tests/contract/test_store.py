@@ -182,9 +182,7 @@ states = st.builds(
 @pytest.mark.parametrize("make", STORES.values(), ids=STORES.keys())
 @settings(max_examples=25, deadline=None)
 @given(sequence=st.lists(states, max_size=4))
-def test_any_sequence_of_states(
-    make: Make, sequence: list[State], tmp_path_factory: pytest.TempPathFactory
-) -> None:
+def test_any_sequence_of_states(make: Make, sequence: list[State], tmp_path_factory: pytest.TempPathFactory) -> None:
     folder = tmp_path_factory.mktemp("any")
 
     async def body() -> None:

@@ -149,9 +149,7 @@ def test_mistakes_in_the_environment_and_on_the_command_line_are_named() -> None
     assert wrong("", {"SLUICE_HTTP_PRT": "1"}) == (
         "environment: unknown variable 'SLUICE_HTTP_PRT', did you mean 'SLUICE_HTTP_PORT'?"
     )
-    assert "SLUICE_HTTP_PORT: expected an integer from 0 to 65535, found 'x'" in wrong(
-        "", {"SLUICE_HTTP_PORT": "x"}
-    )
+    assert "SLUICE_HTTP_PORT: expected an integer from 0 to 65535, found 'x'" in wrong("", {"SLUICE_HTTP_PORT": "x"})
     assert "command line: http_port: expected an integer" in wrong("", {}, http_port=70000)
     assert "command line: unknown setting 'http_prt', did you mean 'http_port'?" in wrong("", {}, http_prt=1)
     assert "SLUICE_SPLITS: not YAML" in wrong("", {"SLUICE_SPLITS": "{"})

@@ -20,10 +20,7 @@ def test_the_settings_win_over_the_folder(tmp_path: Path) -> None:
     admin_token(Settings(state=str(tmp_path)))
     (tmp_path / "secret").write_text("from the file\n")
     assert find_token(Settings(state=str(tmp_path), admin_token="given")) == "given"
-    assert (
-        find_token(Settings(state=str(tmp_path), admin_token_file=str(tmp_path / "secret")))
-        == "from the file"
-    )
+    assert find_token(Settings(state=str(tmp_path), admin_token_file=str(tmp_path / "secret"))) == "from the file"
 
 
 def test_an_empty_or_unreadable_secret_is_an_error(tmp_path: Path) -> None:

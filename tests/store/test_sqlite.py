@@ -82,9 +82,7 @@ def test_a_kill_loses_nothing_that_was_acknowledged_and_leaves_nothing_half_done
     chance = random.Random(7)  # noqa: S311
     acknowledged = 0
     for _ in range(8):
-        with subprocess.Popen(
-            [sys.executable, "-c", WRITER, str(tmp_path)], stdout=subprocess.PIPE
-        ) as writer:
+        with subprocess.Popen([sys.executable, "-c", WRITER, str(tmp_path)], stdout=subprocess.PIPE) as writer:
             assert writer.stdout
             # until it is at work, then at any moment of the next commits
             lines = [writer.stdout.readline()]

@@ -1,0 +1,171 @@
+"""Makes one process follow the desired state: which versions are loaded, what labels and splits are in force."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Iterable
+from pathlib import Path
+from typing import Final
+
+from gateway.control.desired import Desired, merge
+from gateway.core.errors import NotFound, SluiceError, Unavailable
+from gateway.models.manager import Manager, Prepared
+from gateway.models.names import check_model, is_version
+from gateway.models.repository import Repository
+from gateway.routing.split import Split, Splits
+from gateway.settings import Settings
+from gateway.store.contract import DesiredModel, State
+
+logger = logging.getLogger("sluice.control")
+
+
+class Follower:
+    """Belongs to the event loop, and to one caller at a time.
+
+    `hold` loads what a new state will need, which no request sees; `publish` puts it in force, swapping pointers in
+    memory, and cannot fail; `release` lets go of what is no longer needed, or was held in vain. `follow` is all three
+    for a whole snapshot.
+
+    blob   reads a file that a load call brought, by its digest
+    """
+
+    def __init__(
+        self, manager: Manager, splits: Splits, settings: Settings, blob: Callable[[str], Awaitable[bytes]]
+    ) -> None:
+        self._manager = manager
+        self._splits = splits
+        self._settings = settings
+        self._blob = blob
+        self._repository: Final = Repository(Path(settings.models))
+        #: model → the generation that this process has made of it
+        self._made: dict[str, int] = {}
+        self.state = State()
+        self.desired = merge(settings, self.state)
+
+    @property
+    def explicit(self) -> bool:
+        return self._settings.control_mode == "explicit"
+
+    async def start(self, state: State) -> None:
+        """The first snapshot. Raises Unavailable where the repository cannot be read; a model that fails to load is
+        in the log and in the index, and keeps nothing else from starting."""
+        desired = merge(self._settings, state)
+        for model in desired.models():
+            # before the first look, so that what they name is loaded whatever the policy
+            self._manager.set_pinned(model, desired.pinned(model))
+            self._manager.set_labels(model, desired.labels.get(model, {}))
+        await self._manager.reconcile()
+        if self.explicit:
+            known = {status.name for status in self._manager.index()}
+            first = known if "*" in self._settings.load else {*self._settings.load}
+            await asyncio.gather(*(self._load(model, DesiredModel(True)) for model in sorted(first - {*state.models})))
+        await self.follow(state)
+        for model, split in self.desired.splits.items():
+            if absent := [name for name, _ in split.arms if name not in self._manager.present(model)]:
+                logger.warning(
+                    "the split of '%s' names %s, which is not ready: others answer in its place",
+                    model, ", ".join(absent),
+                )  # fmt: skip
+
+    async def follow(self, state: State) -> None:
+        """Whatever was skipped between the snapshot before and this one. Fails as `start` does."""
+        old, new = self.desired, merge(self._settings, state)
+        models = {*old.models(), *new.models()}
+        for model in models:
+            self._manager.set_pinned(model, {*old.pinned(model), *new.pinned(model)})
+        if self.explicit:
+            await asyncio.gather(
+                *(
+                    self._load(model, wanted)
+                    for model, wanted in state.models.items()
+                    if self._made.get(model) != wanted.generation
+                )
+            )
+        await self._manager.reconcile()
+        self.publish(state)
+        for model in models:
+            self._manager.set_pinned(model, new.pinned(model))
+        await self._manager.reconcile()
+
+    async def must_exist(self, model: str, names: Iterable[str], what: str) -> None:
+        """Versions or labels. Raises NotFound that names those that are there."""
+        versions = await self._versions(check_model(model))
+        # a model's own config may give labels too, which are known once it is loaded
+        labels = {*self.desired.labels.get(model, {}), *self._manager.present(model)} - versions - {""}
+        for name in names:
+            if name not in versions and name not in labels:
+                there = ", ".join([*sorted(versions, key=int), *sorted(labels)]) or "none"
+                raise NotFound(
+                    f"{what}: no {'version' if is_version(name) else 'label'} '{name[:80]}', there are: {there}"
+                )
+
+    async def must_be_known(self, model: str) -> None:
+        """Raises NotFound for a model that is neither loaded nor in the repository."""
+        if all(status.name != check_model(model) for status in self._manager.index()):
+            await self._manager.refresh()
+        if all(status.name != model for status in self._manager.index()):
+            raise NotFound(f"failed to unload '{model}': there is no such model")
+
+    async def hold(self, model: str, wanted: Desired) -> None:
+        """Loads the versions that `wanted` names, beside those that are named now.
+
+        Raises Unavailable where one of them is there but not ready; unless the model is not loaded at all, in
+        explicit mode: then they come with it.
+        """
+        needed = wanted.pinned(model)
+        self._manager.set_pinned(model, {*self.desired.pinned(model), *needed})
+        await self._manager.reconcile(model)
+        present = self._manager.present(model)
+        if self.explicit and not present:
+            return
+        for version in needed:
+            if version not in present:
+                reasons = {s.version: s.reason for s in self._manager.index() if s.name == model}
+                reason = reasons.get(version) or "it was not yet seen to be complete, try again later"
+                raise Unavailable(f"version {version} of '{model}' is there, but not ready: {reason}", retry_after=5)
+
+    def publish(self, state: State) -> None:
+        old, new = self.desired, merge(self._settings, state)
+        self.state, self.desired = state, new
+        for model in {*old.models(), *new.models()}:
+            if new.labels.get(model) != old.labels.get(model):
+                self._manager.set_labels(model, new.labels.get(model, {}))
+            split = new.splits.get(model)
+            if split != old.splits.get(model) or (split is not None and model not in self._splits):
+                self._splits.replace(model, Split(split.salt, split.arms) if split else None)
+
+    def publish_model(self, prepared: Prepared, state: State) -> None:
+        """A load that this process prepared itself."""
+        self._manager.publish(prepared)
+        self._made[prepared.model.name] = state.models[prepared.model.name].generation
+        self.publish(state)
+
+    async def release(self, model: str) -> None:
+        """What cannot be let go now goes with the next change."""
+        self._manager.set_pinned(model, self.desired.pinned(model))
+        try:
+            await self._manager.reconcile(model)
+        except SluiceError as error:
+            logger.warning("what '%s' does not need any more stays loaded: %s", model, error.message)
+
+    async def _versions(self, model: str) -> set[str]:
+        """Those in the repository, and those that are ready. Raises NotFound for an unknown model."""
+        ready = {handle.id.version for handle in self._manager.present(model).values()}
+        try:
+            return {*(await asyncio.to_thread(self._repository.model, model)).versions, *ready}
+        except NotFound:
+            if ready:  # its files came with the load call
+                return ready
+            raise NotFound(f"Request for unknown model: '{model}' is not found") from None
+
+    async def _load(self, model: str, wanted: DesiredModel) -> None:
+        try:
+            if wanted.loaded:
+                files = {path: await self._blob(digest) for path, digest in wanted.files.items()}
+                await self._manager.load(model, wanted.config or None, files or None, strict=False)
+            elif self._manager.present(model):
+                await self._manager.unload(model)
+        except SluiceError as error:
+            logger.error("%s", error.message)
+        self._made[model] = wanted.generation

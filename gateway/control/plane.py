@@ -1,0 +1,251 @@
+"""The one writer of the desired state.
+
+Every mutation takes the same way: check, prepare, write, publish. What is prepared (versions loaded, warm and pinned)
+is seen by no request. What is written, by compare-and-set and together with its audit line, is the truth from then
+on. Publishing swaps pointers in memory and cannot fail. So a mutation that fails has changed nothing, and a process
+that dies between two steps finds the truth in the store when it starts again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
+from hashlib import sha256
+from typing import Any, Final, TypeVar, Unpack
+
+from gateway.control.caller import Caller, act
+from gateway.control.desired import (
+    Desired,
+    check_labels,
+    merge,
+    new_labels,
+    new_split,
+    overruled,
+    with_labels,
+    with_model,
+    with_split,
+)
+from gateway.control.follower import Follower
+from gateway.core.errors import Conflict, NotFound
+from gateway.models.manager import Manager
+from gateway.routing.split import Splits
+from gateway.settings import Settings
+from gateway.store.contract import Act, AuditEntry, Mutation, State, Store
+
+logger = logging.getLogger("sluice.control")
+
+T = TypeVar("T")
+
+
+class ControlPlane:
+    """Belongs to the event loop. Mutations run one after the other, and to their end even if the caller goes away.
+
+    Each takes a `Caller` as keywords, and returns what is desired from now on. It raises Conflict where the revision
+    that the caller expected is not the newest any more.
+    """
+
+    def __init__(self, store: Store, manager: Manager, splits: Splits, settings: Settings) -> None:
+        self._store = store
+        self._manager = manager
+        self._settings = settings
+        self._follower: Final = Follower(manager, splits, settings, store.blob)
+        self._turn: Final = asyncio.Lock()
+        self._running: set[asyncio.Task[Any]] = set()
+
+    @property
+    def mode(self) -> str:
+        return self._settings.control_mode
+
+    @property
+    def state(self) -> State:
+        """What was set, as it is in the store."""
+        return self._follower.state
+
+    @property
+    def desired(self) -> Desired:
+        """What is in force: the settings, and above them what was set."""
+        return self._follower.desired
+
+    async def start(self) -> None:
+        """Takes up what the settings and the store say, and loads it. A model that fails is in the log and in the
+        index, and keeps nothing else from starting. Raises Unavailable where store or repository cannot be read."""
+        state = await self._store.read()
+        for line in overruled(self._settings, state):
+            logger.warning("%s", line)
+        await self._in_turn(self._follower.start(state))
+
+    async def apply(self, state: State) -> None:
+        """Makes this process follow a snapshot, however far behind it is; an older one changes nothing."""
+
+        async def work() -> None:
+            if state.revision > self.state.revision:
+                await self._follower.follow(state)
+
+        await self._in_turn(work())
+
+    async def audit(self, limit: int = 100, before: int | None = None) -> list[AuditEntry]:
+        return await self._store.audit(limit, before)
+
+    async def close(self) -> None:
+        """Waits for what is under way."""
+        while self._running:
+            await asyncio.wait(self._running)
+
+    async def load_model(
+        self,
+        model: str,
+        override: str | None = None,
+        files: Mapping[str, bytes] | None = None,
+        **by: Unpack[Caller],
+    ) -> Desired:
+        """Loads a model, or loads it anew. `override` is a ModelConfig as JSON, `files` are by path in its folder.
+
+        Raises Unavailable outside explicit mode, and what the model raises: what was served before is served still.
+        """
+        digests, blobs = await asyncio.to_thread(_digested, files or {})
+
+        async def work() -> None:
+            prepared = await self._manager.prepare(model, override, files)
+            try:
+                mutation = with_model(model, True, override or "", digests)
+                state = await self._write(mutation, act(by, "model.load", model, config=override, files=digests), blobs)
+            except BaseException:
+                self._manager.discard(prepared)
+                raise
+            self._follower.publish_model(prepared, state)
+
+        return await self._change(by, work)
+
+    async def unload_model(self, model: str, **by: Unpack[Caller]) -> Desired:
+        """Raises Unavailable outside explicit mode, NotFound where there is no such model."""
+
+        async def work() -> None:
+            if self.mode != "explicit":
+                await self._manager.unload(model)  # raises, and says why
+            await self._follower.must_be_known(model)
+            state = await self._write(with_model(model, False), act(by, "model.unload", model))
+            await self._follower.follow(state)
+
+        return await self._change(by, work)
+
+    async def set_split(
+        self, model: str, weights: Iterable[tuple[str, float]], salt: str | None = None, **by: Unpack[Caller]
+    ) -> Desired:
+        """Weights by version or label. Without a salt the one before stays, at first it is the model's name.
+
+        Raises InvalidArgument for weights that cannot be, NotFound for a version that is not there and names those
+        that are, Unavailable where one is there but cannot be loaded.
+        """
+        given = list(weights)
+
+        async def work() -> None:
+            split = new_split(model, given, salt, self.desired.splits.get(model))
+            await self._follower.must_exist(model, [name for name, _ in split.arms], f"the split of '{model}'")
+            entry = act(by, "split.set", model, weights=dict(split.arms), salt=split.salt)
+            await self._set(model, with_split(model, split), entry)
+
+        return await self._change(by, work)
+
+    async def clear_split(self, model: str, **by: Unpack[Caller]) -> Desired:
+        """Forgets what was set, so that the settings count again. Raises NotFound where nothing was set."""
+
+        async def work() -> None:
+            if model not in self.state.splits:
+                raise _nothing("split", model, model in self.desired.splits)
+            await self._set(model, with_split(model, None), act(by, "split.clear", model))
+
+        return await self._change(by, work)
+
+    async def set_labels(
+        self, model: str, labels: Mapping[str, str | None], *, whole: bool = True, **by: Unpack[Caller]
+    ) -> Desired:
+        """These labels and no others (`whole`), or laid over the others, where None takes one away.
+
+        Raises as `set_split`, and InvalidArgument where the split names a label that would be gone.
+        """
+
+        async def work() -> None:
+            old = self.desired.labels.get(model, {})
+            new = new_labels(old, labels, whole)
+            await self._follower.must_exist(model, new.values(), f"the labels of '{model}'")
+            check_labels(model, old, new, self.desired.splits.get(model))
+            await self._set(model, with_labels(model, new), act(by, "labels.set", model, labels=new))
+
+        return await self._change(by, work)
+
+    async def clear_labels(self, model: str, **by: Unpack[Caller]) -> Desired:
+        """Forgets what was set, so that the settings count again. Raises as `set_labels` and `clear_split` do."""
+
+        async def work() -> None:
+            if model not in self.state.labels:
+                raise _nothing("labels", model, model in self.desired.labels)
+            old, new = self.desired.labels[model], self._settings.labels.get(model, {})
+            check_labels(model, old, new, self.desired.splits.get(model))
+            await self._set(model, with_labels(model, None), act(by, "labels.clear", model))
+
+        return await self._change(by, work)
+
+    async def _set(self, model: str, mutation: Mutation, entry: Act) -> None:
+        """A change of a split or of labels."""
+        try:
+            await self._follower.hold(model, merge(self._settings, mutation(self.state)))
+            self._follower.publish(await self._write(mutation, entry))
+        finally:
+            await self._follower.release(model)
+
+    async def _write(self, mutation: Mutation, entry: Act, blobs: Mapping[str, bytes] | None = None) -> State:
+        state = await self._store.change(self.state.revision, mutation, entry, blobs)
+        logger.info(
+            "revision %d: %s %s, by %s from %s",
+            state.revision, entry.action, entry.target, entry.actor, entry.origin,
+        )  # fmt: skip
+        return state
+
+    async def _change(self, by: Caller, work: Callable[[], Awaitable[None]]) -> Desired:
+        expected = by.get("expected")
+
+        async def turn() -> Desired:
+            try:
+                if expected is not None and expected != self.state.revision:
+                    raise Conflict(f"the control state is at revision {self.state.revision}, not {expected}")
+                await work()
+            except Conflict:
+                # Somebody else may write to the same store: catch up, so that the caller's next try can succeed.
+                state = await self._store.read()
+                if state.revision > self.state.revision:
+                    await self._follower.follow(state)
+                raise
+            return self.desired
+
+        return await self._in_turn(turn())
+
+    async def _in_turn(self, work: Coroutine[Any, Any, T]) -> T:
+        async def turn() -> T:
+            async with self._turn:
+                return await work
+
+        task = asyncio.create_task(turn())
+        self._running.add(task)
+        task.add_done_callback(self._running.discard)
+        try:
+            return await asyncio.shield(task)
+        except asyncio.CancelledError:
+            task.add_done_callback(_abandoned)
+            raise
+
+
+def _digested(files: Mapping[str, bytes]) -> tuple[dict[str, str], dict[str, bytes]]:
+    """Path → digest, and digest → content."""
+    digests = {path: sha256(content).hexdigest() for path, content in files.items()}
+    return digests, {digests[path]: content for path, content in files.items()}
+
+
+def _nothing(what: str, model: str, in_settings: bool) -> NotFound:
+    hint = "; those of the settings are changed there" if in_settings else ""
+    return NotFound(f"no {what} of '{model}' was set{hint}")
+
+
+def _abandoned(task: asyncio.Task[Any]) -> None:
+    if not task.cancelled() and (error := task.exception()):
+        logger.warning("a change that nobody waited for has failed: %s", error)

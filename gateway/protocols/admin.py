@@ -1,0 +1,307 @@
+"""The application of the admin port: metrics, probes, and ``/admin/v1/…``, which takes the token.
+
+Nothing but the paths in `OPEN` is answered without the token, so that a new route is closed unless it is named there.
+There are no cookies and no CORS headers: a browser's page cannot speak for whoever looks at it.
+Every answer that holds desired state carries its revision as ``ETag``; ``If-Match`` makes a change depend on it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Final
+
+import msgspec
+from msgspec import Struct
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from gateway.control.desired import Desired
+from gateway.control.plane import ControlPlane
+from gateway.core.errors import Conflict, InvalidArgument, NotFound, SluiceError, Unauthenticated
+from gateway.models.manager import Manager
+from gateway.protocols.bearer import presented, same
+from gateway.protocols.errors import on_error
+from gateway.protocols.rest.body import parse, read
+from gateway.protocols.views import audit_view, model_view, models_view, split_view
+
+OPEN: Final = frozenset({"/metrics", "/livez", "/readyz", "/health/live", "/health/ready"})
+MAX_BODY: Final = 1 << 20
+
+_ETAG: Final = re.compile(r'"?(\d{1,18})"?')
+
+
+class LoadBody(Struct, forbid_unknown_fields=True):
+    """`config`: a ModelConfig that overrides the model's own."""
+
+    config: dict[str, Any] | None = None
+
+
+class SplitBody(Struct, forbid_unknown_fields=True):
+    """`weights` by version or label. Without `salt` the one of the split before stays."""
+
+    weights: dict[str, float]
+    salt: str | None = None
+
+
+def admin_app(
+    plane: ControlPlane,
+    manager: Manager,
+    *,
+    token: str,
+    render: Callable[[], bytes],
+    content_type: str,
+    ready: Callable[[], bool],
+) -> Starlette:
+    """Every route of port 8002.
+
+    render   the page of metrics, of `content_type`
+    ready    whether the server takes traffic
+    """
+    routes = [
+        *Probes(render, content_type, ready).routes(),
+        *Models(plane, manager).routes(),
+        *TrafficSplits(plane).routes(),
+        *VersionLabels(plane).routes(),
+        *Trail(plane).routes(),
+    ]
+    handlers = dict.fromkeys((SluiceError, HTTPException, Exception), on_error)
+    return Starlette(routes=routes, exception_handlers=handlers, middleware=[Middleware(TokenNeeded, token=token)])
+
+
+class TokenNeeded:
+    def __init__(self, app: ASGIApp, token: str) -> None:
+        self._app = app
+        self._token = token.encode()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and scope["path"] not in OPEN and not same(presented(scope["headers"]), self._token):
+            error = Unauthenticated("the admin token is missing or wrong, expected 'Authorization: Bearer <token>'")
+            response = await on_error(Request(scope), error)
+            await response(scope, receive, send)
+            return
+        await self._app(scope, receive, send)
+
+
+class Probes:
+    def __init__(self, render: Callable[[], bytes], content_type: str, ready: Callable[[], bool]) -> None:
+        self._render = render
+        self._content_type = content_type
+        self._ready = ready
+
+    def routes(self) -> list[Route]:
+        return [
+            Route("/metrics", self.metrics),
+            *(Route(path, self.live) for path in ("/livez", "/health/live")),
+            *(Route(path, self.ready) for path in ("/readyz", "/health/ready")),
+        ]
+
+    async def metrics(self, request: Request) -> Response:
+        return Response(self._render(), headers={"Content-Type": self._content_type})
+
+    async def live(self, request: Request) -> Response:
+        return _json({"live": True})
+
+    async def ready(self, request: Request) -> Response:
+        ready = self._ready()
+        return _json({"ready": ready}, status=200 if ready else 503)
+
+
+class Models:
+    def __init__(self, plane: ControlPlane, manager: Manager) -> None:
+        self._plane = plane
+        self._manager = manager
+
+    def routes(self) -> list[Route]:
+        base = "/admin/v1/models"
+        return [
+            Route("/admin/v1/state", self.state),
+            Route(base, self.list),
+            Route(base + "/{model}", self.show),
+            Route(base + "/{model}/load", self.load, methods=["POST"]),
+            Route(base + "/{model}/unload", self.unload, methods=["POST"]),
+        ]
+
+    async def state(self, request: Request) -> Response:
+        """Everything desired."""
+        desired = self._plane.desired
+        return _json(
+            {
+                "revision": desired.revision,
+                "control_mode": self._plane.mode,
+                "models": self._plane.state.models,
+                "splits": {model: split_view(desired, model) for model in desired.splits},
+                "labels": desired.labels,
+            },
+            desired,
+        )
+
+    async def list(self, request: Request) -> Response:
+        views = models_view(self._manager, self._plane.desired)
+        return _json({"control_mode": self._plane.mode, "models": views}, self._plane.desired)
+
+    async def show(self, request: Request) -> Response:
+        view = model_view(self._manager, self._plane.desired, request.path_params["model"])
+        return _json(view, self._plane.desired)
+
+    async def load(self, request: Request) -> Response:
+        body = parse(await read(request, MAX_BODY), LoadBody)
+        override = msgspec.json.encode(body.config).decode() if body.config is not None else None
+        model = request.path_params["model"]
+        await _changed(request, self._plane, lambda by: self._plane.load_model(model, override, **by))
+        return await self.show(request)
+
+    async def unload(self, request: Request) -> Response:
+        model = request.path_params["model"]
+        desired = await _changed(request, self._plane, lambda by: self._plane.unload_model(model, **by))
+        return _json({"revision": desired.revision}, desired)
+
+
+class TrafficSplits:
+    def __init__(self, plane: ControlPlane) -> None:
+        self._plane = plane
+
+    def routes(self) -> list[Route]:
+        one = "/admin/v1/splits/{model}"
+        return [
+            Route("/admin/v1/splits", self.list),
+            Route(one, self.show),
+            Route(one, self.set, methods=["PUT"]),
+            Route(one, self.clear, methods=["DELETE"]),
+        ]
+
+    async def list(self, request: Request) -> Response:
+        desired = self._plane.desired
+        views = [split_view(desired, model) for model in sorted(desired.splits)]
+        return _json({"revision": desired.revision, "splits": views}, desired)
+
+    async def show(self, request: Request) -> Response:
+        model = request.path_params["model"]
+        if model not in self._plane.desired.splits:
+            raise NotFound(f"model '{model}' has no split")
+        return _json(split_view(self._plane.desired, model), self._plane.desired)
+
+    async def set(self, request: Request) -> Response:
+        body = parse(await read(request, MAX_BODY), SplitBody)
+        model = request.path_params["model"]
+        weights = list(body.weights.items())
+        desired = await _changed(
+            request, self._plane, lambda by: self._plane.set_split(model, weights, body.salt, **by)
+        )
+        return _json(split_view(desired, model), desired)
+
+    async def clear(self, request: Request) -> Response:
+        """Back to the split of the settings, or to none."""
+        model = request.path_params["model"]
+        desired = await _changed(request, self._plane, lambda by: self._plane.clear_split(model, **by))
+        split = split_view(desired, model) if model in desired.splits else None
+        return _json({"revision": desired.revision, "split": split}, desired)
+
+
+class VersionLabels:
+    def __init__(self, plane: ControlPlane) -> None:
+        self._plane = plane
+
+    def routes(self) -> list[Route]:
+        one = "/admin/v1/labels/{model}"
+        return [
+            Route("/admin/v1/labels", self.list),
+            Route(one, self.show),
+            Route(one, self.set, methods=["PUT", "PATCH"]),
+            Route(one, self.clear, methods=["DELETE"]),
+        ]
+
+    async def list(self, request: Request) -> Response:
+        desired = self._plane.desired
+        return _json({"revision": desired.revision, "labels": desired.labels}, desired)
+
+    async def show(self, request: Request) -> Response:
+        return self._reply(self._plane.desired, request.path_params["model"])
+
+    async def set(self, request: Request) -> Response:
+        """PUT: these labels and no others. PATCH: these beside the others, and without those that are null."""
+        model = request.path_params["model"]
+        whole = request.method == "PUT"
+        given = parse(await read(request, MAX_BODY), dict[str, str | int | None])
+        if whole and None in given.values():
+            raise InvalidArgument("labels: null takes a label away in PATCH only, leave it out in PUT")
+        changes = {label: str(version) if version is not None else None for label, version in given.items()}
+        desired = await _changed(
+            request, self._plane, lambda by: self._plane.set_labels(model, changes, whole=whole, **by)
+        )
+        return self._reply(desired, model)
+
+    async def clear(self, request: Request) -> Response:
+        """Back to the labels of the settings, or to none."""
+        model = request.path_params["model"]
+        desired = await _changed(request, self._plane, lambda by: self._plane.clear_labels(model, **by))
+        return self._reply(desired, model)
+
+    def _reply(self, desired: Desired, model: str) -> Response:
+        labels = desired.labels.get(model, {})
+        return _json({"revision": desired.revision, "model": model, "labels": labels}, desired)
+
+
+class Trail:
+    def __init__(self, plane: ControlPlane) -> None:
+        self._plane = plane
+
+    def routes(self) -> list[Route]:
+        return [Route("/admin/v1/audit", self.list)]
+
+    async def list(self, request: Request) -> Response:
+        """The newest first; `before` is an id to go on from."""
+        limit = _number(request, "limit", 100, 1000)
+        before = _number(request, "before", 0, 1 << 62)
+        entries = await self._plane.audit(limit, before or None)
+        return _json({"entries": [audit_view(entry) for entry in entries]})
+
+
+By = Mapping[str, Any]
+
+
+async def _changed(request: Request, plane: ControlPlane, change: Callable[[By], Awaitable[Desired]]) -> Desired:
+    """Runs a mutation in the caller's name. An If-Match that no longer holds is 412, as RFC 9110 has it."""
+    expected = _expected(request)
+    origin = f"admin {request.client.host}" if request.client else "admin"
+    by = {"actor": "token", "origin": origin, "expected": expected}
+    try:
+        return await change(by)
+    except Conflict as error:
+        if expected is None:
+            raise
+        raise HTTPException(412, error.message, {"ETag": _etag(plane.desired)}) from error
+
+
+def _expected(request: Request) -> int | None:
+    header = request.headers.get("if-match", "*").strip()
+    if header == "*":
+        return None
+    if not (match := _ETAG.fullmatch(header)):
+        raise InvalidArgument(f"If-Match: expected one revision, as in '\"12\"', found '{header[:40]}'")
+    return int(match[1])
+
+
+def _number(request: Request, name: str, default: int, most: int) -> int:
+    text = request.query_params.get(name, "")
+    if not text:
+        return default
+    if not (text.isascii() and text.isdecimal() and 1 <= int(text[:20]) <= most):
+        raise InvalidArgument(f"{name}: expected a number from 1 to {most}, found '{text[:40]}'")
+    return int(text)
+
+
+def _etag(desired: Desired) -> str:
+    return f'"{desired.revision}"'
+
+
+def _json(document: Any, desired: Desired | None = None, status: int = 200) -> Response:
+    headers = {"Cache-Control": "no-store"}
+    if desired is not None:
+        headers["ETag"] = _etag(desired)
+    return Response(msgspec.json.encode(document), status, headers, media_type="application/json")
