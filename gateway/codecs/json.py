@@ -5,7 +5,8 @@ decoder of its datatype, straight into floats, integers, booleans or strings. Th
 and refuses a string, or a `true`, where a number is due.
 
 `NaN`, `Infinity` and `-Infinity` are not JSON, but what the reference server reads and writes: documents that hold
-them take a slow path through the standard library.
+them take a slow path through the standard library. A number beyond the range of its float type becomes infinite (the
+application turns numpy's warning of that off); one beyond the range of its integer type is refused.
 """
 
 from __future__ import annotations

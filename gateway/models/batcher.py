@@ -1,8 +1,9 @@
 """Runs a model: small requests at once, on the event loop; others in worker threads, merged with what has queued.
 
 A tiny model runs in a few microseconds, and handing it to a thread costs ten times as much, so what is measured as
-short runs inline. Nothing waits for a batch to fill unless the model's config says so: a batch is what queued while
-all instances were busy, and it grows only as long as the measured rows per second do.
+short runs inline. A batch is what queued while all instances were busy, and it grows only as long as the measured rows
+per second do. Nothing waits for a batch to fill unless the model's config says so, with one exception: where batches
+pay, callers that were answered together are given a moment to come back together (`Batcher._work_refill`).
 """
 
 from __future__ import annotations
@@ -54,10 +55,15 @@ class BatchPolicy:
     inline_limit: float = 300e-6
 
 
+#: of a run's time, how much its worker waits for the next arrival before it takes the next batch; and in all
+PATIENCE = 0.05
+MOST_PATIENCE = 0.25
+
+
 class Run:
     """One execution: the requests in it, and what came of it. Made by a worker, delivered on the loop."""
 
-    __slots__ = ("elements", "ended", "error", "outputs", "ready", "requests", "rows", "started")
+    __slots__ = ("delivered", "elements", "ended", "error", "outputs", "ready", "requests", "rows", "started")
 
     def __init__(self, requests: list[InferRequest]) -> None:
         self.requests = requests
@@ -69,6 +75,7 @@ class Run:
         self.started = 0
         self.ready = 0
         self.ended = 0
+        self.delivered = False
 
 
 class Batcher:
@@ -97,6 +104,9 @@ class Batcher:
         self._lock = threading.Condition()
         self._queue: deque[InferRequest] = deque()
         self._queued_bytes = 0
+        self._queued_rows = 0
+        #: rows in the queue that a worker waits for, 0 if none does
+        self._awaited = 0
         self._busy = 0
         self._closed = False
         self._idle = asyncio.Event()
@@ -149,11 +159,12 @@ class Batcher:
             request.state = QUEUED
             self._queue.append(request)
             self._queued_bytes += nbytes
+            self._queued_rows += request.rows
             start = self._busy < policy.instances
             if start:
                 self._busy += 1
                 self._idle.clear()
-            elif policy.delay:
+            elif self._awaited and self._queued_rows >= self._awaited:
                 self._lock.notify()
         if start:
             self._pool.submit(self._work)
@@ -163,8 +174,7 @@ class Batcher:
     def _wait_estimate(self) -> float:
         """Seconds until the queue will have been worked off, at least one: whole seconds travel in Retry-After."""
         rate = self.growth.rate(self.growth.limit) * 1e9
-        rows = sum(request.rows for request in self._queue)
-        return min(max(1.0, math.ceil(rows / rate) if rate else 1.0), 60.0)
+        return min(max(1.0, math.ceil(self._queued_rows / rate) if rate else 1.0), 60.0)
 
     def cancel(self, request: InferRequest) -> None:
         self._withdraw(request, Cancelled("the client went away"))
@@ -178,6 +188,7 @@ class Batcher:
                 return
             self._queue.remove(request)
             self._queued_bytes -= request.nbytes
+            self._queued_rows -= request.rows
             request.state = SETTLED
         request.started = request.computed = time.perf_counter_ns()
         request.settle(request, error)
@@ -199,13 +210,14 @@ class Batcher:
     def _work(self) -> None:
         """One instance at work until the queue is empty."""
         while requests := self._work_take():
-            self._work_post(requests)
+            run = self._work_post(requests)
+            if run is not None and run.rows > 1 and self._merge and self.growth.limit > 1:
+                self._work_refill(run)
 
     def _work_take(self) -> list[InferRequest]:
-        policy = self._policy
         with self._lock:
-            if policy.delay and self._merge:
-                self._work_wait()
+            if self._policy.delay and self._merge:
+                self._work_delay()
             requests = self._work_gather()
             if not requests:
                 self._busy -= 1
@@ -213,13 +225,38 @@ class Batcher:
                     self._call_soon(self._went_idle)
             return requests
 
-    def _work_wait(self) -> None:
+    def _work_delay(self) -> None:
         """Lets the queue fill up for as long as the oldest request allows. The lock is held, but while waiting."""
-        while self._queue and not self._closed:
+        while self._queue and not self._closed and self._queued_rows < self._policy.max_rows:
             left = self._policy.delay - (time.perf_counter_ns() - self._queue[0].queued) * 1e-9
-            if left <= 0 or sum(request.rows for request in self._queue) >= self._policy.max_rows:
+            if left <= 0:
                 return
-            self._lock.wait(left)
+            self._work_wait(self._policy.max_rows, left)
+
+    def _work_refill(self, run: Run) -> None:
+        """Lets those come back who were answered together.
+
+        Clients that wait for a reply before they send again would otherwise be split for good: whoever returns first
+        runs alone, the others queue behind, and each turn pays twice for what one batch costs once (measured with 64
+        connections on an MLP: 0.79 of the best rate without this, 0.9 with it; with 4 connections twice the rate).
+        """
+        patience = (run.ended - run.ready) * 1e-9
+        until = time.perf_counter() + patience * MOST_PATIENCE
+        rows = min(run.rows, self.growth.limit)
+        with self._lock:
+            while not run.delivered and not self._closed:
+                self._work_wait(0, 1.0)
+                until = time.perf_counter() + patience * MOST_PATIENCE
+            seen = -1
+            while seen < self._queued_rows < rows and not self._closed and time.perf_counter() < until:
+                seen = self._queued_rows
+                self._work_wait(rows, patience * PATIENCE)
+
+    def _work_wait(self, rows: int, seconds: float) -> None:
+        """Until so many rows are queued, or somebody else has news. The lock is held, but while waiting."""
+        self._awaited = rows
+        self._lock.wait(seconds)
+        self._awaited = 0
 
     def _work_gather(self) -> list[InferRequest]:
         """The oldest request, and with it those that can be merged with it. The lock is held."""
@@ -243,6 +280,7 @@ class Batcher:
         for request in taken:
             request.state = RUNNING
             self._queued_bytes -= request.nbytes
+            self._queued_rows -= request.rows
         return taken
 
     def _shape_key(self, request: InferRequest) -> Any:
@@ -250,14 +288,15 @@ class Batcher:
             return None
         return [array.shape[1:] for array in map(request.inputs.__getitem__, self.signature.inputs)]
 
-    def _work_post(self, requests: list[InferRequest]) -> None:
+    def _work_post(self, requests: list[InferRequest]) -> Run | None:
+        """Runs them and hands the outcome to the loop."""
         now = time.perf_counter_ns()
         late = [r for r in requests if r.timeout and now - r.queued > r.timeout * 1e9]
         if late:
             self._call_soon(self._deliver_late, late)
             requests = [r for r in requests if r not in late]
         if not requests:
-            return
+            return None
         run = Run(requests)
         try:
             self._work_run(run)
@@ -266,10 +305,11 @@ class Batcher:
                 # one bad request costs only itself
                 for request in requests:
                     self._work_post([request])
-                return
+                return None
             run.ended = time.perf_counter_ns()
             run.error = error
         self._call_soon(self._deliver, run)
+        return run
 
     def _work_run(self, run: Run) -> None:
         requests = run.requests
@@ -322,6 +362,14 @@ class Batcher:
     # ---- back on the loop
 
     def _deliver(self, run: Run) -> None:
+        try:
+            self._deliver_all(run)
+        finally:
+            with self._lock:
+                run.delivered = True
+                self._lock.notify_all()
+
+    def _deliver_all(self, run: Run) -> None:
         infer_ns = run.ended - run.ready
         for request in run.requests:
             request.state = SETTLED

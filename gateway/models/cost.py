@@ -8,7 +8,7 @@ UNKNOWN: Final = float("inf")
 
 _WEIGHT: Final = 0.1  # of a new measurement in the moving average
 _OUTLIER: Final = 4.0  # one preempted run counts as no more than so many times the average
-_WORTH: Final = 0.9  # the smallest batch that reaches this share of the best rate is large enough
+_WORTH: Final = 0.95  # the smallest batch that reaches this share of the best rate is large enough
 _RETRY_EVERY: Final = 512  # batches after which a larger one is tried again
 
 

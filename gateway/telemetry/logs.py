@@ -55,7 +55,7 @@ def configure(
         logger = logging.getLogger(name)
         logger.handlers.clear()
         logger.propagate = True
-        logger.setLevel(logging.NOTSET)
+        logger.setLevel(logging.WARNING)  # its start and stop are told by the application itself
     logging.getLogger("uvicorn.access").disabled = True
     access = logging.getLogger(ACCESS)
     # an access log that was asked for is written whatever the level of the rest is

@@ -21,6 +21,7 @@ ASGIApp = Callable[[Any, Any, Any], Awaitable[None]]
 class Limits:
     """Sizes in bytes, times in seconds.
 
+    `json_bytes` and `binary_bytes` limit infer bodies, `load_bytes` those of load calls; other bodies are JSON.
     A head must be complete within `head_timeout`. A body, and a client that reads a reply, must make progress of
     at least `min_rate` bytes a second on average, after a grace of `body_timeout`.
     """
@@ -30,6 +31,7 @@ class Limits:
     url_bytes: int = 8 << 10
     json_bytes: int = 8 << 20
     binary_bytes: int = 64 << 20
+    load_bytes: int = 8 << 20
     buffered_bytes: int = 1 << 30
     head_timeout: float = 10.0
     body_timeout: float = 30.0

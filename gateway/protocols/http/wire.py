@@ -174,8 +174,10 @@ class Wire(asyncio.Protocol):
         self._stage = BODY
         self._fields = fields = dict(headers)
         self._target = self._infer_target()
-        binary = self._target is None or b"inference-header-content-length" in fields
-        self._limit = limits.binary_bytes if binary else limits.json_bytes
+        if self._target is not None and b"inference-header-content-length" in fields:
+            self._limit = limits.binary_bytes
+        else:
+            self._limit = limits.load_bytes if self._url.endswith(b"/load") else limits.json_bytes
         length = fields.get(b"content-length")
         if length is not None and (len(length) > 18 or int(length) > self._limit):
             return self._too_large()

@@ -1,0 +1,251 @@
+"""The composition root: builds every part in one visible order, and takes it down in reverse."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+import platform
+import signal
+import time
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import numpy as np
+import uvloop
+
+from gateway import __version__
+from gateway.codecs.sharedmemory import Regions
+from gateway.control.plane import ControlPlane
+from gateway.dataplane import Dataplane
+from gateway.models.batcher import BatchPolicy
+from gateway.models.engine import onnx_engine
+from gateway.models.manager import Manager
+from gateway.models.onnx import Runtime, runtime_name
+from gateway.models.repository import Repository
+from gateway.protocols.admin import admin_app
+from gateway.protocols.http.listener import Listener, TlsFiles, bind
+from gateway.protocols.http.service import Compression, Limits, Service
+from gateway.protocols.rest.app import rest_app
+from gateway.routing.split import Splits
+from gateway.settings import Settings, admin_token, granted
+from gateway.store.sqlite import SqliteStore
+from gateway.telemetry import logs
+from gateway.telemetry.metrics import CONTENT_TYPE, Metrics, SplitSample, VersionSample
+from gateway.telemetry.tracing import Tracer
+
+logger = logging.getLogger("sluice")
+
+GOOD, INTERRUPTED = 0, 130
+
+#: instances that may be busy at the same time, over all models
+MOST_INSTANCES = 256
+#: bytes of a load call that brings its files
+LOAD_FILES_BYTES = 512 << 20
+
+
+def run(settings: Settings) -> int:
+    """Serves until SIGTERM or SIGINT, and returns the exit code. Raises SluiceError where it cannot start."""
+    logs.configure(settings.log.format, settings.log.level, settings.access_log)
+    # a number too large for its float type becomes infinite without a word, as in the reference server
+    np.seterr(over="ignore")
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(serve(settings))
+
+
+async def serve(settings: Settings) -> int:
+    began = time.perf_counter()
+    stop = _Stop()
+    async with AsyncExitStack() as stack:
+        tracer = None
+        if settings.tracing.endpoint:
+            tracing = settings.tracing
+            tracer = await stack.enter_async_context(
+                Tracer(tracing.endpoint, ratio=tracing.sample_ratio, service_name=tracing.service_name)
+            )
+        # sockets are bound before anything is loaded: a port that is taken is known at once
+        rest_socket = stack.enter_context(bind(settings.host, settings.http_port))
+        admin_socket = stack.enter_context(bind(settings.admin_host, settings.admin_port))
+
+        store = await stack.enter_async_context(SqliteStore(Path(settings.state)))
+        token = admin_token(settings)
+
+        pool = ThreadPoolExecutor(MOST_INSTANCES, thread_name_prefix="sluice-run")
+        stack.callback(pool.shutdown, wait=False, cancel_futures=True)
+        threads = granted() if settings.threads == "auto" else settings.threads
+        engine = onnx_engine(Runtime(threads, settings.providers), pool, _batch_policy(settings))
+        repository = Repository(Path(settings.models))
+        manager = Manager(repository, engine, mode=settings.control_mode, poll_interval=settings.poll_interval)
+        stack.push_async_callback(manager.close)
+        splits = Splits()
+        plane = ControlPlane(store, manager, splits, settings)
+        stack.push_async_callback(plane.close)
+        dataplane = Dataplane(manager, splits)
+
+        regions = None if settings.restricted.shared_memory == "off" else Regions()
+        rest = Service(
+            rest_app(
+                manager,
+                plane,
+                ready=lambda: stop.ready,
+                restricted=settings.restricted,
+                token=token,
+                regions=regions,
+                max_body=settings.limits.json_body,
+                max_files=LOAD_FILES_BYTES,
+            ),
+            dataplane=dataplane,
+            regions=regions,
+            limits=_limits(settings),
+            compression=Compression(min_bytes=settings.compression.min_size, level=settings.compression.level),
+            tracer=tracer,
+            access_log=settings.access_log,
+        )
+        metrics = Metrics(
+            lambda: _versions(manager),
+            splits=lambda: _arms(splits),
+            wire=lambda: _wire(rest),
+            build={"version": __version__, "python": platform.python_version(), "runtime": runtime_name()},
+        )
+        admin = Service(
+            admin_app(
+                plane,
+                manager,
+                token=token,
+                render=metrics.render,
+                content_type=CONTENT_TYPE,
+                ready=lambda: stop.ready,
+            ),
+            limits=_limits(settings),
+        )
+        tls = _tls(settings)
+        drain = settings.drain_timeout
+        # probes answer, and say "not ready", while models load; stopped last, so that metrics last longest
+        await _start(stack, Listener(admin, admin_socket, tls=tls if settings.tls.admin else None, drain_timeout=1.0))
+        listener = Listener(rest, rest_socket, tls=tls, drain_timeout=drain)
+        await plane.start()
+        await _start(stack, listener)
+        _settle_memory()
+        stop.ready = True
+        logger.info(
+            "ready in %.2f s: REST on %s:%d, admin on %s:%d, models from %s",
+            time.perf_counter() - began,
+            *rest_socket.getsockname()[:2],
+            *admin_socket.getsockname()[:2],
+            settings.models,
+        )
+        polling = asyncio.create_task(manager.poll())
+        stack.callback(polling.cancel)
+        await stop.wait()
+        await _drain(stop, listener, settings.drain_delay)
+    logger.info("stopped")
+    return stop.code
+
+
+class _Stop:
+    """Whether traffic is welcome, and the signals that end it. A second signal ends it at once."""
+
+    def __init__(self) -> None:
+        self.ready = False
+        self.code = GOOD
+        self._asked = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        for number, code in ((signal.SIGTERM, GOOD), (signal.SIGINT, INTERRUPTED)):
+            loop.add_signal_handler(number, self._on_signal, code)
+
+    def _on_signal(self, code: int) -> None:
+        self.code = code
+        if self._asked.is_set():
+            raise SystemExit(code)
+        self._asked.set()
+
+    async def wait(self) -> None:
+        await self._asked.wait()
+
+
+async def _start(stack: AsyncExitStack, listener: Listener) -> None:
+    await listener.start()
+    stack.push_async_callback(listener.stop)
+
+
+async def _drain(stop: _Stop, listener: Listener, delay: float) -> None:
+    """Not ready, but still accepting for `delay` seconds: load balancers need that long to notice."""
+    logger.info("stopping: not ready any more, accepting for another %g s", delay)
+    stop.ready = False
+    listener.drain()
+    await asyncio.sleep(delay)
+
+
+def _settle_memory() -> None:
+    """What is there now stays: the collector need not look at it again, and may come round less often.
+
+    A request makes no cycles; at Python's own threshold of 700 the collector ran every few requests.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 50)
+
+
+def _batch_policy(settings: Settings) -> BatchPolicy:
+    return BatchPolicy(
+        max_rows=settings.batching.max_batch_size,
+        inline_limit=settings.batching.inline_limit_us * 1e-6,
+        max_requests=settings.queue.max_requests,
+        max_bytes=settings.queue.max_bytes,
+    )
+
+
+def _limits(settings: Settings) -> Limits:
+    given = settings.limits
+    return Limits(
+        head_bytes=given.header_bytes,
+        head_count=given.header_count,
+        url_bytes=given.url_bytes,
+        json_bytes=given.json_body,
+        binary_bytes=given.binary_body,
+        load_bytes=LOAD_FILES_BYTES if settings.restricted.load_files else given.json_body,
+        head_timeout=given.header_timeout,
+        body_timeout=given.body_timeout,
+        idle_timeout=given.idle_timeout,
+        pipelined=given.pipelined,
+        connections=given.connections,
+    )
+
+
+def _tls(settings: Settings) -> TlsFiles | None:
+    files = settings.tls
+    if not files.cert:
+        return None
+    return TlsFiles(
+        cert=files.cert,
+        key=files.key,
+        client_ca=files.client_ca if files.client_auth != "none" else "",
+        client_required=files.client_auth == "required",
+    )
+
+
+def _versions(manager: Manager) -> Iterator[VersionSample]:
+    for model, version in manager.statistics():
+        handle = manager.present(model.model).get(model.version)
+        pending = handle.servable.pending() if handle else 0
+        yield VersionSample(model.model, model.version, version, pending)
+
+
+def _arms(splits: Splits) -> Iterator[SplitSample]:
+    for model, split in splits.items():
+        for arm, _ in split.arms:
+            yield SplitSample(model, arm, split.picks.get(arm, 0), split.absent.get(arm, 0))
+
+
+def _wire(service: Service) -> Mapping[str, int]:
+    counters = service.counters
+    return {
+        "connections_open": len(service.connections),
+        "connections": counters["connections"],
+        "requests": sum(service.statuses.values()),
+        "received_bytes": service.received_bytes,
+        "sent_bytes": service.sent_bytes,
+        **{f"rejected_{name}": counters[name] for name in ("timeouts", "oversized", "malformed", "refused")},
+    }
