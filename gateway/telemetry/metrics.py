@@ -12,39 +12,26 @@ from gateway.core.observe import LATENCY_BOUNDS, Statistics
 from gateway.telemetry.exposition import CONTENT_TYPE, Family, Page, labelled
 from gateway.telemetry.process import ProcessFacts, process_facts
 
-__all__ = ["CONTENT_TYPE", "NAMES", "Metrics", "SplitSample", "VersionSample", "WireSample"]
+__all__ = ["CONTENT_TYPE", "NAMES", "Metrics", "SplitSample", "VersionSample"]
 
 
 class VersionSample(NamedTuple):
-    """One loaded version. `pending` counts the requests in its queue."""
+    """One version that is or was loaded. `pending` counts the requests in its queue."""
 
     model: str
     version: str
     statistics: Statistics
     pending: int
+    loaded: bool = True
 
 
 class SplitSample(NamedTuple):
-    """One model's split: the weights of its arms, and what went to others because an arm's version was not there."""
+    """One arm of one split. `absent` counts what went to other arms because its version was not there."""
 
     model: str
-    arms: Iterable[tuple[str, float]]
+    arm: str
+    picks: int
     absent: int
-
-
-class WireSample(NamedTuple):
-    """What one listener counted. `responses` by status, `rejected` by reason."""
-
-    connections: int
-    accepted: int
-    received_bytes: int
-    sent_bytes: int
-    responses: Mapping[int, int]
-    rejected: Mapping[str, int]
-
-
-def _no_wire() -> WireSample:
-    return WireSample(0, 0, 0, 0, {}, {})
 
 
 class _Loads:
@@ -87,33 +74,28 @@ _ROWS = Family("sluice_rows_total", "counter", "Rows scored by requests that suc
 _RUNS = Family("sluice_executions_total", "counter", "Runs of the model; one run may serve many requests.", _VERSION)
 _BATCH = Family("sluice_batch_rows", "histogram", "Rows of each run of the model.", _VERSION)
 _PENDING = Family("sluice_pending_requests", "gauge", "Requests that wait in the version's queue.", _VERSION)
-_LOADED = Family("sluice_version_loaded", "gauge", "1 for each version that is loaded and serves.", _VERSION)
-_SHARES = Family(
-    "sluice_split_share", "gauge", "Share of an arm in its model's traffic split, 0 to 1.", ("model", "arm")
-)
+_LOADED = Family("sluice_version_loaded", "gauge", "1 while the version is loaded, 0 afterwards.", _VERSION)
+_PICKS = Family("sluice_split_picks_total", "counter", "Requests given to an arm by the split.", ("model", "arm"))
 _ABSENT = Family(
     "sluice_split_absent_total",
     "counter",
-    "Requests whose arm had no version present, so that another one answered.",
-    ("model",),
+    "Requests whose arm had no version present, and that went to the others.",
+    ("model", "arm"),
 )
 _LOADS = Family("sluice_model_load_seconds", "summary", "Time of successful loads, warm-up included.", ("model",))
 _LOAD_FAILURES = Family("sluice_model_load_failures_total", "counter", "Loads that failed.", ("model",))
-_RESPONSES = Family("sluice_http_responses_total", "counter", "HTTP responses of every route.", ("status",))
-_REJECTED = Family(
-    "sluice_http_rejected_total",
-    "counter",
-    "Connections that were refused or cut off, by reason.",
-    ("reason",),
-)
+_LIMITS = Family("sluice_http_rejected_total", "counter", "Connections and requests cut off, by reason.", ("reason",))
 _BUILD = Family("sluice_build_info", "gauge", "Always 1; the labels say what runs.", ("version", "python", "runtime"))
 
-_WIRE: Final[tuple[tuple[Family, Callable[[WireSample], int]], ...]] = (
-    (Family("sluice_http_connections_open", "gauge", "Connections that are open."), lambda w: w.connections),
-    (Family("sluice_http_connections_total", "counter", "Connections accepted."), lambda w: w.accepted),
-    (Family("sluice_http_received_bytes_total", "counter", "Bytes of requests."), lambda w: w.received_bytes),
-    (Family("sluice_http_sent_bytes_total", "counter", "Bytes of responses."), lambda w: w.sent_bytes),
-)
+#: keys of the wire's counters → metrics; keys that begin with ``rejected_`` are values of the label `reason`
+_WIRE: Final = {
+    "connections_open": Family("sluice_http_connections_open", "gauge", "Connections that are open."),
+    "connections": Family("sluice_http_connections_total", "counter", "Connections accepted."),
+    "requests": Family("sluice_http_requests_total", "counter", "HTTP requests read, of every route."),
+    "received_bytes": Family("sluice_http_received_bytes_total", "counter", "Bytes of request bodies."),
+    "sent_bytes": Family("sluice_http_sent_bytes_total", "counter", "Bytes of response bodies."),
+}
+_REJECTED: Final = "rejected_"
 
 _PROCESS: Final[tuple[tuple[Family, Callable[[ProcessFacts], float]], ...]] = (
     (Family("process_cpu_seconds_total", "counter", "User and system CPU time."), lambda p: p.cpu_seconds),
@@ -168,9 +150,7 @@ _ALIASES: Final[tuple[tuple[Family, Callable[[VersionSample], int]], ...]] = (
 
 _FAMILIES: Final = (
     *(_REQUESTS, _DURATION, _STAGES, _FAILED, _ROWS, _RUNS, _BATCH, _PENDING, _LOADED),
-    *(_SHARES, _ABSENT, _LOADS, _LOAD_FAILURES),
-    *(family for family, _ in _WIRE),
-    *(_RESPONSES, _REJECTED, _BUILD),
+    *(_PICKS, _ABSENT, _LOADS, _LOAD_FAILURES, *_WIRE.values(), _LIMITS, _BUILD),
     *(family for family, _ in _PROCESS),
     *(family for family, _ in _ALIASES),
     _NV_FAILURE,
@@ -183,9 +163,9 @@ NAMES: Final[Mapping[str, str]] = {family.name: family.help for family in _FAMIL
 class Metrics:
     """Everything that is scraped. Belongs to the event loop's thread, where the numbers are written as well.
 
-    versions   the loaded versions; of one that is named twice the last counts
-    splits     the traffic splits in force
-    wire       the counters of the REST port
+    versions   those that are or were loaded; of one that is named twice the last counts
+    splits     the arms of the splits
+    wire       counters of the HTTP wire, by the names in `_WIRE` and ``rejected_<limit>``; no others
     build      values for `sluice_build_info`: version, python, runtime
     """
 
@@ -194,7 +174,7 @@ class Metrics:
         versions: Callable[[], Iterable[VersionSample]],
         *,
         splits: Callable[[], Iterable[SplitSample]] = tuple,
-        wire: Callable[[], WireSample] = _no_wire,
+        wire: Callable[[], Mapping[str, int]] = dict,
         build: Mapping[str, str] | None = None,
     ) -> None:
         self._versions = versions
@@ -227,16 +207,13 @@ class Metrics:
         return page.render()
 
     def _write_splits(self, page: Page) -> None:
-        splits = list(self._splits())
-        page.family(_SHARES)
-        for split in splits:
-            arms = list(split.arms)
-            total = sum(weight for _, weight in arms) or 1.0
-            for arm, weight in arms:
-                page.sample(_SHARES.name, labelled(_SHARES.labels, (split.model, arm)), weight / total)
+        arms = [(labelled(_PICKS.labels, (s.model, s.arm)), s) for s in self._splits()]
+        page.family(_PICKS)
+        for labels, sample in arms:
+            page.sample(_PICKS.name, labels, sample.picks)
         page.family(_ABSENT)
-        for split in splits:
-            page.sample(_ABSENT.name, labelled(_ABSENT.labels, (split.model,)), split.absent)
+        for labels, sample in arms:
+            page.sample(_ABSENT.name, labels, sample.absent)
 
     def _write_loads(self, page: Page) -> None:
         loads = [(labelled(_LOADS.labels, (model,)), totals) for model, totals in self._loads.items()]
@@ -249,14 +226,14 @@ class Metrics:
             page.sample(_LOAD_FAILURES.name, labels, totals.failures)
 
     def _write_wire(self, page: Page) -> None:
-        wire = self._wire()
-        for family, read in _WIRE:
+        counters = self._wire()
+        for key, family in _WIRE.items():
             page.family(family)
-            page.sample(family.name, "", read(wire))
-        for family, counts in ((_RESPONSES, wire.responses), (_REJECTED, wire.rejected)):
-            page.family(family)
-            for value, count in counts.items():
-                page.sample(family.name, labelled(family.labels, (str(value),)), count)
+            page.sample(family.name, "", counters.get(key, 0))
+        page.family(_LIMITS)
+        for key, count in counters.items():
+            if key.startswith(_REJECTED):
+                page.sample(_LIMITS.name, labelled(_LIMITS.labels, (key.removeprefix(_REJECTED),)), count)
 
     def _write_process(self, page: Page) -> None:
         page.family(_BUILD)
@@ -301,7 +278,7 @@ def _write_runs(page: Page, samples: Labelled) -> None:
         (_ROWS, lambda s: s.statistics.rows),
         (_RUNS, lambda s: s.statistics.executions),
         (_PENDING, lambda s: s.pending),
-        (_LOADED, lambda s: 1),
+        (_LOADED, lambda s: int(s.loaded)),
     ):
         page.family(family)
         for labels, sample in samples:

@@ -9,7 +9,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from gateway.core.errors import Internal, InvalidArgument, Unavailable
 from gateway.core.infer import InferRequest
 from gateway.core.observe import LATENCY_BOUNDS, Statistics
-from gateway.telemetry.metrics import NAMES, Metrics, SplitSample, VersionSample, WireSample
+from gateway.telemetry.metrics import NAMES, Metrics, SplitSample, VersionSample
 
 ODD = 'a"b\\c\nd\udc80é'
 
@@ -110,25 +110,21 @@ def test_labels_are_escaped(statistics: Statistics) -> None:
 
 
 def test_splits_loads_and_wire() -> None:
-    wire = WireSample(3, 10, 99, 1, {200: 7, 404: 1}, {"oversized": 2})
-    split = SplitSample("m", [("1", 3), ("canary", 1)], 4)
-    metrics = Metrics(tuple, splits=lambda: [split], wire=lambda: wire)
+    wire = {"connections_open": 3, "requests": 10, "received_bytes": 99, "rejected_body": 2}
+    metrics = Metrics(tuple, splits=lambda: [SplitSample("m", "canary", 9, 4)], wire=lambda: wire)
     metrics.loaded("m", 0.5)
     metrics.loaded("m", 0.25)
     metrics.load_failed("m")
     lines = metrics.render().decode().splitlines()
     for line in (
-        'sluice_split_share{model="m",arm="1"} 0.75',
-        'sluice_split_share{model="m",arm="canary"} 0.25',
-        'sluice_split_absent_total{model="m"} 4',
+        'sluice_split_picks_total{model="m",arm="canary"} 9',
+        'sluice_split_absent_total{model="m",arm="canary"} 4',
         'sluice_model_load_seconds_sum{model="m"} 0.75',
         'sluice_model_load_seconds_count{model="m"} 2',
         'sluice_model_load_failures_total{model="m"} 1',
         "sluice_http_connections_open 3",
-        "sluice_http_connections_total 10",
-        "sluice_http_received_bytes_total 99",
-        'sluice_http_responses_total{status="404"} 1',
-        'sluice_http_rejected_total{reason="oversized"} 2',
+        "sluice_http_sent_bytes_total 0",
+        'sluice_http_rejected_total{reason="body"} 2',
     ):
         assert line in lines
 
@@ -136,6 +132,12 @@ def test_splits_loads_and_wire() -> None:
 def test_a_version_named_twice_is_written_once(statistics: Statistics) -> None:
     old = VersionSample("m", "1", Statistics(), 1)
     families = _families(Metrics(lambda: [old, VersionSample("m", "1", statistics, 0)]))
+    assert families["sluice_rows"]["sluice_rows_total", VERSION] == 5007
+
+
+def test_a_version_that_was_unloaded_keeps_its_counters(statistics: Statistics) -> None:
+    families = _families(Metrics(lambda: [VersionSample("m", "1", statistics, 0, loaded=False)]))
+    assert families["sluice_version_loaded"]["sluice_version_loaded", VERSION] == 0
     assert families["sluice_rows"]["sluice_rows_total", VERSION] == 5007
 
 
