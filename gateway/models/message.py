@@ -92,9 +92,7 @@ def _check_supported(message: Any, name: str) -> None:
         ("backend", message.backend, _BACKENDS),
     ):
         if found not in known:
-            raise InvalidArgument(
-                f"field '{field}' is '{found}', expected '{known[-1]}': models are ONNX graphs"
-            )
+            raise InvalidArgument(f"field '{field}' is '{found}', expected '{known[-1]}': models are ONNX graphs")
     for path in _paths(message):
         if path in REFUSED:
             raise InvalidArgument(f"field '{path}' is not supported: {REFUSED[path]}")
@@ -156,8 +154,14 @@ def _config(message: Any, name: str, sized: bool) -> ModelConfig:
         outputs=_tensors("output", message.output),
         warmup=tuple(_warmup(sample, i, max_batch_size) for i, sample in enumerate(message.model_warmup)),
         threading=_threading(message.parameters),
-        filename=contained("default_model_filename", message.default_model_filename) or "model.onnx",
+        filename=_filename(message.default_model_filename),
     )
+
+
+def _filename(name: str) -> str:
+    if "/" in contained("default_model_filename", name):
+        raise InvalidArgument(f"field 'default_model_filename' is '{name}', expected a name without folders")
+    return name or "model.onnx"
 
 
 def _preferred(message: Any) -> tuple[int, ...]:
@@ -298,9 +302,7 @@ def _threading(parameters: Any) -> Threading:
             continue
         value = parameters[key].string_value
         if not re.fullmatch(r"[0-9]{1,3}", value):
-            raise InvalidArgument(
-                f"field 'parameters['{key}']' is '{value}', expected a number from 0 to 999"
-            )
+            raise InvalidArgument(f"field 'parameters['{key}']' is '{value}', expected a number from 0 to 999")
         threading = replace(threading, **{attribute: int(value)})
     return threading
 

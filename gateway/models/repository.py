@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import blake2b
 from pathlib import Path
 from typing import Final
@@ -31,6 +31,9 @@ class ModelFolder:
     versions      version → fingerprint of all files in its folder
     fingerprint   of the files beside the versions: configs, label files, warm-up data
     root          what links may lead into, besides the folder itself
+    error         why it could not be looked at; empty otherwise
+    late          versions that were put there after the model was loaded: for those who name them, the policy
+                  knows nothing of them
     """
 
     name: str
@@ -38,6 +41,8 @@ class ModelFolder:
     versions: Mapping[str, str]
     fingerprint: str
     root: Path
+    error: str = ""
+    late: frozenset[str] = frozenset()
 
     def resolve(self, path: Path) -> Path:
         """The real path of a regular file below the folder.
@@ -94,6 +99,8 @@ class Repository:
         folder = read_folder(name, path, self.root) if path.is_dir() else None
         if folder is None:
             raise NotFound(f"failed to load '{name}': there is no such model in the repository")
+        if folder.error:
+            raise Unavailable(f"failed to load '{name}': {folder.error}")
         return folder
 
     def _folders(self) -> Iterator[tuple[str, Path]]:
@@ -114,8 +121,10 @@ def read_folder(name: str, path: Path, root: Path) -> ModelFolder | None:
     try:
         with os.scandir(path) as listing:
             entries = sorted(listing, key=lambda entry: entry.name)
-    except OSError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
+    except OSError as error:
+        return ModelFolder(name, path, {}, "", root, f"its folder cannot be read: {error.strerror}")
     for entry in entries:
         if entry.name.startswith("."):
             continue
@@ -131,6 +140,50 @@ def read_folder(name: str, path: Path, root: Path) -> ModelFolder | None:
     if not versions and not configured:
         return None
     return ModelFolder(name, path, versions, beside.hexdigest(), root)
+
+
+Snapshot = Mapping[str, ModelFolder]
+
+
+def settled(accepted: Snapshot, before: Snapshot, now: Snapshot) -> dict[str, ModelFolder]:
+    """What of the newest look at the repository can be trusted: a change counts once two looks agree on it.
+
+    A folder that is being copied to changes from one look to the next, and is taken as it was accepted last. Pure.
+    """
+    result = {}
+    folder: ModelFolder | None
+    for name in {*accepted, *before, *now}:
+        found = now.get(name)
+        if found is not None and found.error:
+            folder = accepted.get(name, found)  # a disk that hiccups takes no model away
+        elif before.get(name) == found:
+            folder = found
+        else:
+            folder = _settled_folder(accepted.get(name), before.get(name), now.get(name))
+        if folder is not None:
+            result[name] = folder
+    return result
+
+
+def _settled_folder(
+    accepted: ModelFolder | None, before: ModelFolder | None, now: ModelFolder | None
+) -> ModelFolder | None:
+    if before is None or now is None:
+        return accepted
+    if before.fingerprint == now.fingerprint:
+        base = now
+    elif accepted is not None:
+        base = accepted
+    else:
+        return None  # its config is still being written
+    known = accepted.versions if accepted is not None else {}
+    versions = {}
+    for version in {*known, *before.versions, *now.versions}:
+        same = before.versions.get(version) == now.versions.get(version)
+        found = (now.versions if same else known).get(version)
+        if found is not None:
+            versions[version] = found
+    return replace(base, versions=versions)
 
 
 def fingerprint(folder: str) -> str:

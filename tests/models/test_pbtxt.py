@@ -149,6 +149,7 @@ def test_version_policies(text: str, policy: VersionPolicy) -> None:
         ),
         ("output { name: 'y' data_type: TYPE_FP32 label_filename: '../l' }", ["output[0].label_filename"]),
         ("default_model_filename: '/etc/passwd'", ["default_model_filename"]),
+        ("default_model_filename: 'a/b.onnx'", ["default_model_filename", "a/b.onnx"]),
         (
             "model_warmup { inputs { key: 'x' value { data_type: TYPE_FP32 } } }",
             ["model_warmup[0].inputs['x']"],

@@ -36,7 +36,7 @@ def test_the_digest_is_of_names_and_contents() -> None:
 @pytest.mark.parametrize(
     "path",
     ["../1/model.onnx", "1/../../x", "/etc/passwd", "1//x", "1/./x", "", "1/", "1/a\0b", "1\\..\\x", "file:../x",
-     "a/b/c/d/e/f/g/h/i", "1/" + "x" * 300, "1/\udcff", "1/\ud800"],
+     "a/b/c/d/e/f/g/h/i", "1/" + "x" * 300, "1/\udcff", "1/a\n"],
 )  # fmt: skip
 def test_no_path_leads_out(path: str, temporary: Path) -> None:
     with pytest.raises(InvalidArgument, match="failed to load"):

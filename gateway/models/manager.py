@@ -1,0 +1,410 @@
+"""Which versions are loaded, and who answers a request. TensorFlow Serving's Manager.
+
+A version is loaded and warm before any request sees it, takes over by one swap of a pointer, and what it replaces is
+freed when its last request is done. Whoever changes a model holds its turn from `prepare` to `publish`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import replace
+from typing import Final, Literal
+
+from gateway.core.errors import InvalidArgument, NotFound, SluiceError, Unavailable
+from gateway.core.observe import Statistics
+from gateway.core.servable import ServableId, ServableState
+from gateway.models.background import Background
+from gateway.models.config import ModelConfig
+from gateway.models.handle import Handle
+from gateway.models.loader import Engine, Loader, read
+from gateway.models.names import check_model
+from gateway.models.pbtxt import parse_override
+from gateway.models.preparation import Failing, Prepared, prepare, replaced
+from gateway.models.record import UNLOADED, Model, Version, VersionStatus
+from gateway.models.repository import ModelFolder, Repository
+from gateway.models.source import Source
+from gateway.models.staging import Staged
+
+__all__ = ["Engine", "Handle", "Manager", "Mode", "Prepared", "VersionStatus"]
+
+logger = logging.getLogger("sluice.models")
+
+Mode = Literal["none", "poll", "explicit"]
+Override = str | ModelConfig | None
+Files = Mapping[str, bytes] | None
+
+_NOTHING: Final[Mapping[str, Handle]] = {}
+
+
+class Manager:
+    """Belongs to the event loop's thread; what blocks is done in others.
+
+    mode   none: what the repository has at the start is served, and stays as it is
+           poll: the repository is looked at every `poll_interval` seconds, and followed
+           explicit: what `load` was called for is served
+
+    A change is done to its end, even if its caller goes away. A load that fails leaves what is served as it is, and
+    the index has its reason.
+    """
+
+    def __init__(
+        self,
+        repository: Repository,
+        engine: Engine,
+        *,
+        mode: Mode = "none",
+        poll_interval: float = 15.0,
+        load_threads: int = 2,
+    ) -> None:
+        self.mode: Final = mode
+        self._source = Source(repository)
+        self._loader = Loader(engine, load_threads)
+        self._background = Background()
+        self._poll_interval = poll_interval
+        #: model → version or label → who answers
+        self._table: dict[str, dict[str, Handle]] = {}
+        self._models: dict[str, Model] = {}
+        self._labels: dict[str, Mapping[str, str]] = {}
+        self._pinned: dict[str, frozenset[str]] = {}
+        #: the repository as far as it is taken notice of
+        self._found: dict[str, ModelFolder] = {}
+        self._looked = False
+        self._closing = False
+
+    # ---- who answers
+
+    def acquire(self, model: str, version: str) -> Handle:
+        """Pins a version: a number, a label, or "" for the label `stable`, else the newest that the policy holds.
+
+        Raises NotFound, or Unavailable where the version is known but not ready.
+        """
+        try:
+            handle = self._table[model][version]
+        except KeyError:
+            raise self._refusal(model, version) from None
+        handle.pins += 1
+        return handle
+
+    def present(self, model: str) -> Mapping[str, Handle]:
+        """What is ready of a model: numbers and labels, and "" for the default. It is replaced, never changed."""
+        return self._table.get(model, _NOTHING)
+
+    def _refusal(self, name: str, version: str) -> SluiceError:
+        model = self._models.get(name)
+        if model is None or not (model.versions or model.reason):
+            return NotFound(f"Request for unknown model: '{name[:255]}' is not found")
+        return model.refusal(version, self._labels_of(model))
+
+    def index(self) -> list[VersionStatus]:
+        """Every model of the repository as of the last look, and every version that was ever asked for."""
+        lines = []
+        for name in sorted({*self._source.names, *self._models}):
+            model = self._models.get(name)
+            lines += [VersionStatus(name, "", "", "")] if model is None else model.index()
+        return lines
+
+    async def refresh(self) -> None:
+        """Takes models that are new in the repository into the index. Raises Unavailable if it cannot be read."""
+        await self._source.refresh()
+
+    def statistics(self) -> Iterator[tuple[ServableId, Statistics]]:
+        """Of every version that was ever loaded. They survive reloads, so that no counter decreases."""
+        for model in self._models.values():
+            for number, version in model.versions.items():
+                yield ServableId(model.name, number), version.statistics
+
+    # ---- what is desired
+
+    def set_labels(self, model: str, labels: Mapping[str, str]) -> None:
+        """In force at once, above those of the model's own config. `reconcile` loads what they name; requests for a
+        label whose version is not loaded are refused, so a new one is better pinned and reconciled before."""
+        self._labels[model] = dict(labels)
+        if model in self._models:
+            self._swap(self._models[model])
+
+    def set_pinned(self, model: str, versions: Collection[str]) -> None:
+        """Versions to keep loaded under any policy; `reconcile` loads what of them is not."""
+        self._pinned[model] = frozenset(versions)
+
+    def _labels_of(self, model: Model, config: ModelConfig | None = None) -> Mapping[str, str]:
+        return {**(config or model.config).labels, **self._labels.get(model.name, {})}
+
+    def _pinned_of(self, model: Model, config: ModelConfig | None = None) -> frozenset[str]:
+        return self._pinned.get(model.name, frozenset()) | {*self._labels_of(model, config).values()}
+
+    # ---- load and unload
+
+    async def load(self, model: str, override: Override = None, files: Files = None, *, strict: bool = True) -> None:
+        """Loads what the model's policy asks for or what of it changed, and unloads the rest.
+
+        override   takes the place of config.pbtxt: the message as JSON, or parsed
+        files      path, as `1/model.onnx` → content: take the place of the model's folder; need an override
+        strict     all or nothing; else the versions that do load are served before it raises
+
+        Raises InvalidArgument that contains "failed to load", NotFound, Unavailable outside explicit mode.
+        """
+        self._check_explicit()
+        await self._background.whole(self._load(model, override, files, strict))
+
+    async def _load(self, name: str, override: Override, files: Files, strict: bool) -> None:
+        prepared = await self._prepare(name, override, files, "refuse" if strict else "serve others")
+        self.publish(prepared)
+        if prepared.failures:
+            raise prepared.failed()
+
+    async def prepare(self, model: str, override: Override = None, files: Files = None) -> Prepared:
+        """The first half of a strict `load`. The model's turn is held until `publish` or `discard` is called."""
+        self._check_explicit()
+        return await self._background.whole(self._prepare(model, override, files, "refuse"), self.discard)
+
+    async def _prepare(self, name: str, override: Override, files: Files, failing: Failing) -> Prepared:
+        check_model(name)
+        if isinstance(override, str):
+            override = await asyncio.to_thread(parse_override, override, name)
+        if files and override is None:
+            raise InvalidArgument(f"failed to load '{name}': files need a config beside them")
+        if not files and name not in self._models:
+            await self._source.model(name)  # one that is unknown leaves no trace
+        model = self._models.setdefault(name, Model(name))
+        await model.turn.acquire()
+        staged: Staged | None = None
+        try:
+            staged = await self._stage(model, files)
+            plan = await self._plan(model, override, staged)
+            plan = await prepare(self._loader, plan, self._pinned_of(model, plan.config), failing)
+            if plan.failures and failing == "refuse":
+                for handle in plan.forget():
+                    self._retire(handle)
+                raise plan.failed()
+        except BaseException:
+            self._remove(staged, unless=model.staged)
+            model.turn.release()
+            raise
+        return plan
+
+    async def _stage(self, model: Model, files: Files) -> Staged | None:
+        if not files:
+            return None
+        staged = await asyncio.to_thread(Staged, model.name, files)
+        if model.staged is None or staged.digest != model.staged.digest:
+            return staged
+        self._remove(staged)
+        return model.staged
+
+    async def _plan(self, model: Model, override: ModelConfig | None, staged: Staged | None) -> Prepared:
+        numbers: Collection[str] = ()
+        try:
+            folder = staged.folder if staged is not None else await self._source.model(model.name)
+            numbers = folder.versions
+            config = await asyncio.to_thread(read, folder, override)
+        except SluiceError as error:
+            model.fail(numbers, error.message)
+            raise
+        return Prepared(model, folder, config, override, staged)
+
+    def publish(self, prepared: Prepared) -> None:
+        """The second half: cannot fail, and the next request sees it."""
+        self._apply(prepared)
+        prepared.model.turn.release()
+
+    def _apply(self, prepared: Prepared) -> None:
+        model, folder, config = prepared.model, prepared.folder, prepared.config
+        for number, (handle, made) in prepared.fresh.items():
+            version = model.version(number)
+            if version.handle is not None:
+                self._retire(version.handle)
+            version.handle, version.made, version.failed = handle, made, None
+            version.state, version.reason = ServableState.READY, ""
+        keep = {*prepared.wanted, *self._pinned_of(model, config)}
+        for number, version in model.versions.items():
+            if version.handle is None:
+                continue
+            if replaced(prepared.failures, folder, keep, number):
+                self._take_down(version)
+                continue
+            version.handle.config = config
+            if number not in prepared.failures:
+                version.reason = ""
+        model.forget(folder.versions)
+        self._remove(model.staged, unless=prepared.staged)
+        model.folder, model.config, model.reason = folder, config, ""
+        model.override, model.staged, model.followed = prepared.override, prepared.staged, None
+        self._swap(model)
+
+    def discard(self, prepared: Prepared) -> None:
+        """Undoes `prepare`: what is served stays as it is."""
+        for handle in prepared.forget():
+            self._retire(handle)
+        self._remove(prepared.staged, unless=prepared.model.staged)
+        prepared.model.turn.release()
+
+    async def unload(self, model: str) -> None:
+        """No request gets it from now on; it is freed when the last one that has it is done.
+
+        Raises NotFound for a model that neither is loaded nor in the repository, Unavailable outside explicit mode.
+        """
+        self._check_explicit()
+        known = self._models.get(check_model(model))
+        if known is not None:
+            await self._background.whole(self._unload(known))
+            return
+        await self.refresh()
+        if model not in self._source.names:
+            raise NotFound(f"failed to unload '{model}': there is no such model")
+
+    async def _unload(self, model: Model) -> None:
+        async with model.turn:
+            self._drop(model)
+            logger.info("%s is unloaded", model.name)
+
+    def _check_explicit(self) -> None:
+        if self._closing:
+            raise Unavailable("the server is shutting down")
+        if self.mode != "explicit":
+            because = " if polling is enabled" if self.mode == "poll" else f" in control mode {self.mode}"
+            raise Unavailable(f"explicit model load / unload is not allowed{because}")
+
+    # ---- following the repository
+
+    async def reconcile(self, model: str = "") -> None:
+        """Makes what is served what is desired, of one model or of all.
+
+        The first call looks at the repository, and loads all of it unless the mode is explicit. A later one loads
+        what has been pinned since; it takes up no other change of the repository. What fails is in the index, and
+        stops nothing else. Raises Unavailable if the repository cannot be read.
+        """
+        await self._background.whole(self._reconcile(model))
+
+    async def _reconcile(self, name: str) -> None:
+        if not self._looked:
+            self._found = dict(await self._source.everything())
+            self._looked = True
+        elif self.mode != "poll":
+            for model in list(self._models.values()):
+                if name in ("", model.name) and self._missing(model):
+                    try:
+                        self._found[model.name] = await self._source.model(model.name)
+                    except SluiceError:  # it is loaded, and no longer there
+                        self._found.pop(model.name, None)
+        await self._follow_all(name)
+
+    def _missing(self, model: Model) -> frozenset[str]:
+        """What is pinned, and was not in the repository when the model was loaded."""
+        if model.folder is None or model.staged is not None:
+            return frozenset()
+        return self._pinned_of(model) - model.folder.versions.keys()
+
+    async def poll(self) -> None:
+        """Follows the repository until it is cancelled. Returns at once unless the mode is poll."""
+        while self.mode == "poll":
+            await asyncio.sleep(self._poll_interval)
+            try:
+                await self.look()
+            except SluiceError as error:
+                logger.warning("%s", error.message)
+
+    async def look(self) -> None:
+        """One look of poll mode: does what two looks in a row agree on, so that nothing half-copied is loaded.
+
+        Raises Unavailable if the repository cannot be read; what is served stays as it is then.
+        """
+        await self._background.whole(self._look())
+
+    async def _look(self) -> None:
+        self._found = dict(await self._source.look())
+        self._looked = True
+        await self._follow_all("")
+
+    async def _follow_all(self, only: str) -> None:
+        async with asyncio.TaskGroup() as group:
+            for name in {*self._found, *self._models}:
+                if only in ("", name) and (name in self._models or self.mode != "explicit"):
+                    group.create_task(self._follow(self._models.setdefault(name, Model(name))))
+
+    def _target(self, model: Model) -> tuple[ModelFolder, frozenset[str]] | None:
+        """What it should be loaded from. None where that was done already, or it should not be loaded at all."""
+        folder = model.folder
+        found = self._found.get(model.name)
+        if self.mode == "poll" or (self.mode == "none" and folder is None):
+            gone = folder and replace(folder, versions={}, fingerprint="")
+            folder = found or gone
+        elif folder is not None and found is not None:
+            news = {n: found.versions[n] for n in self._missing(model) if n in found.versions}
+            if news:
+                versions = {**folder.versions, **news}
+                folder = replace(folder, versions=versions, late=folder.late | news.keys())
+        if folder is None or model.followed == (folder, self._pinned_of(model)):
+            return None
+        return folder, self._pinned_of(model)
+
+    async def _follow(self, model: Model) -> None:
+        """Loads and unloads what the target says. What fails is in the index."""
+        if self._target(model) is None:
+            return
+        async with model.turn:
+            target = self._target(model)  # it may have changed, or been reached, while others had their turn
+            if target is None:
+                return
+            folder = target[0]
+            config = model.config
+            try:
+                if model.folder is None or model.folder.fingerprint != folder.fingerprint:
+                    config = await asyncio.to_thread(read, folder, model.override)
+            except SluiceError as error:
+                logger.warning("%s failed to load: %s", model.name, error.message)
+                model.fail(sorted(folder.versions, key=int)[-1:], error.message)
+                model.followed = target
+                return
+            pinned = self._pinned_of(model, config)
+            plan = Prepared(model, folder, config, model.override, model.staged)
+            self._apply(await prepare(self._loader, plan, pinned, "as before"))
+            model.followed = folder, pinned
+
+    # ---- pointers, and what they leave behind
+
+    def _swap(self, model: Model) -> None:
+        entries = model.table(self._labels_of(model))
+        rest = {name: other for name, other in self._table.items() if name != model.name}
+        self._table = {**rest, model.name: entries} if entries else rest
+
+    def _take_down(self, version: Version) -> None:
+        handle, version.handle, version.made = version.handle, None, None
+        if handle is None:
+            return
+        if handle.pins:
+            version.state, version.reason = ServableState.UNLOADING, ""
+        else:
+            version.state, version.reason = ServableState.UNAVAILABLE, UNLOADED
+        self._retire(handle, version)
+
+    def _retire(self, handle: Handle, version: Version | None = None) -> None:
+        self._background.start(self._free(handle, version))
+
+    async def _free(self, handle: Handle, version: Version | None) -> None:
+        await self._loader.free(handle)
+        if version is not None and version.state is ServableState.UNLOADING:
+            version.state, version.reason = ServableState.UNAVAILABLE, UNLOADED
+
+    def _remove(self, staged: Staged | None, unless: Staged | None = None) -> None:
+        if staged is not None and staged is not unless:
+            self._background.start(asyncio.to_thread(staged.remove))
+
+    def _drop(self, model: Model) -> None:
+        for version in model.versions.values():
+            self._take_down(version)
+        self._remove(model.staged)
+        model.folder = model.override = model.staged = model.followed = None
+        self._swap(model)
+
+    async def close(self) -> None:
+        """Waits for changes that are under way, then for requests, then frees every version."""
+        self._closing = True
+        try:
+            await self._background.finished()
+            for model in self._models.values():
+                self._drop(model)
+            await self._background.finished()
+        finally:
+            self._loader.close()
