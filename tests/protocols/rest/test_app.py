@@ -108,4 +108,4 @@ def test_an_unknown_version_is_404(client: httpx.Client, version: str) -> None:
 def test_bodies_are_limited(client: httpx.Client) -> None:
     reply = client.post("/v2/repository/index", content=b" " * (9 << 20))
     assert reply.status_code == 413
-    assert "limit" in reply.json()["error"]
+    assert "exceeds" in reply.json()["error"]
