@@ -85,6 +85,8 @@ def _print_model(document: dict[str, Any]) -> None:
 def _rows(model: dict[str, Any]) -> list[tuple[Any, ...]]:
     weights = model.get("split", {})
     total = sum(weights.values()) or 1
+    if not model["versions"]:
+        return [(model["name"], None, "not loaded", None, None, None, None, model.get("reason"))]
     rows = []
     for version in model["versions"]:
         names = [version["version"], *version["labels"]]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from typing import Any, Final
 
 import msgspec
@@ -23,7 +24,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from gateway.control.desired import Desired
 from gateway.control.plane import ControlPlane
-from gateway.core.errors import Conflict, InvalidArgument, NotFound, SluiceError, Unauthenticated
+from gateway.core.errors import Conflict, InvalidArgument, NotFound, SluiceError, Unauthenticated, Unavailable
 from gateway.models.manager import Manager
 from gateway.protocols.bearer import presented, same
 from gateway.protocols.errors import on_error
@@ -142,6 +143,9 @@ class Models:
         )
 
     async def list(self, request: Request) -> Response:
+        """Those of the repository that nobody loaded, too; as of the last look where it cannot be read now."""
+        with suppress(Unavailable):
+            await self._manager.refresh()
         views = models_view(self._manager, self._plane.desired)
         return _json({"control_mode": self._plane.mode, "models": views}, self._plane.desired)
 

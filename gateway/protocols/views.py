@@ -75,6 +75,8 @@ def _model(manager: Manager, desired: Desired, model: str, statuses: Iterable[Ve
         "versions": [_version(status, handles.get(status.version), labels) for status in statuses if status.version],
         "labels": labels | dict(desired.labels.get(model, {})),
     }
+    if reason := next((status.reason for status in statuses if not status.version and status.reason), ""):
+        view["reason"] = reason
     if model in desired.splits:
         view["split"] = dict(desired.splits[model].arms)
     return view
