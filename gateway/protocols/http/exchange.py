@@ -47,10 +47,14 @@ class Exchange:
         service.statuses[status] += 1
         length = len(parts[0]) if len(parts) == 1 else sum(map(len, parts))
         service.sent_bytes += length
-        close = wire.closes_after(self)
-        self.keep_alive = not close
+        if wire.closes_after(self):
+            self.keep_alive = False
+        elif headers is head.JSON and status == 200:
+            self.reply = (wire.top_of_json() % length + parts[0],)
+            wire.settled(self)
+            return
         top = b"%b%b%b%bcontent-length: %d\r\n\r\n" % (
-            head.status_line(status), wire.prefix(), head.CLOSE if close else b"", headers, length,
+            head.status_line(status), wire.prefix(), b"" if self.keep_alive else head.CLOSE, headers, length,
         )  # fmt: skip
         # one write for a small reply; large blobs are not copied
         self.reply = (top + parts[0],) if len(parts) == 1 else (top, *parts)

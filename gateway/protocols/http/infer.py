@@ -21,7 +21,7 @@ from gateway.protocols.http.exchange import Exchange, access
 if TYPE_CHECKING:
     from gateway.protocols.http.wire import Wire
 
-_PATH: Final = re.compile(rb"/v2/models/([^/?#]+)(?:/versions/([^/?#]+))?/infer(?:\?.*)?")
+_PATH: Final = re.compile(rb"/v2/models/([^/?#]+)(?:/versions/([^/?#]+))?/infer/?(?:\?.*)?")
 #: compressing, or decompressing, more than so many bytes leaves the event loop for a thread
 _BRIEF: Final = 256 << 10
 
@@ -44,7 +44,8 @@ class InferExchange(Exchange):
     def __init__(
         self, wire: Wire, keep_alive: bool, target: tuple[str, str], fields: head.Fields, body: bytes | bytearray
     ) -> None:
-        super().__init__(wire, keep_alive)
+        self.wire = wire
+        self.keep_alive = keep_alive
         self.arrived = time.perf_counter_ns()
         self._target = target
         self._fields = fields

@@ -8,6 +8,7 @@ import socket
 import ssl
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import uvicorn
 
@@ -106,8 +107,8 @@ class Listener:
                 wire.transport.abort()
 
 
-def _tls(files: TlsFiles) -> dict[str, object]:
-    options: dict[str, object] = {"ssl_certfile": files.cert, "ssl_keyfile": files.key}
+def _tls(files: TlsFiles) -> dict[str, Any]:
+    options: dict[str, Any] = {"ssl_certfile": files.cert, "ssl_keyfile": files.key}
     if files.client_ca:
         options["ssl_ca_certs"] = files.client_ca
         options["ssl_cert_reqs"] = ssl.CERT_REQUIRED if files.client_required else ssl.CERT_OPTIONAL

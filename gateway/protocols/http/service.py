@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from gateway.codecs.body import Regions
 from gateway.dataplane import Dataplane
+from gateway.protocols.http.heads import Heads
 
 if TYPE_CHECKING:
     from gateway.protocols.http.wire import Wire
@@ -74,6 +75,7 @@ class Service:
         #: whether anybody wants to hear of each request
         self.observed = access_log or tracer is not None
         self.draining = False
+        self.heads = Heads()
         self.connections: set[Wire] = set()
         #: bytes of request bodies that are held at this moment
         self.buffered = 0

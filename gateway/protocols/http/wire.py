@@ -10,15 +10,14 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import httptools
 
-from gateway.codecs.binary import Buffer
 from gateway.protocols.http import head
 from gateway.protocols.http.asgi import AsgiExchange
 from gateway.protocols.http.exchange import Exchange, Refusal
+from gateway.protocols.http.heads import END, Known
 from gateway.protocols.http.infer import InferExchange, infer_path
 from gateway.protocols.http.service import Service
 
@@ -50,6 +49,7 @@ class Wire(asyncio.Protocol):
         self._received = 0
         self._chunk = 0
         self._default_headers: list[tuple[bytes, bytes]] = []
+        self._top_of_json = b""
         self._prefix = b""
         self._deaf = False
         self._last = False
@@ -65,6 +65,10 @@ class Wire(asyncio.Protocol):
         self._body: bytes | bytearray = b""
         self._limit = 0
         self._target: tuple[str, str] | None = None
+        #: what was read when a request began, until its head is complete
+        self._data = b""
+        #: the bytes of the body that are to come, where its head was known
+        self._awaited = 0
 
     # ---- asyncio.Protocol
 
@@ -91,6 +95,46 @@ class Wire(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         if self._deaf:
             return
+        if self._awaited:
+            self._fill(data)
+            return
+        if self._stage == IDLE:
+            end = data.find(END) + len(END)
+            known = self.service.heads.get(data[:end])
+            if known is not None and len(data) - end <= known.length:
+                self._begin(known, data[end:])
+                return
+            self._data = data
+        self._parse(data)
+
+    def _begin(self, known: Known, body: bytes) -> None:
+        """A request whose head is known, and of its body what came along."""
+        self._target, self._fields = known.target, known.fields
+        if len(body) == known.length:
+            self._body = body
+            self._complete(InferExchange(self, True, known.target, known.fields, body))
+            return
+        self._stage = BODY
+        self._since = self.service.now
+        self._received = 0
+        self._limit = self._awaited = known.length
+        self._fill(body)
+
+    def _fill(self, data: bytes) -> None:
+        awaited = self._awaited
+        self.on_body(data if len(data) <= awaited else data[:awaited])
+        self._received += len(data)
+        if len(data) < awaited:
+            self._awaited = awaited - len(data)
+            return
+        self._awaited = 0
+        if self._deaf or self._target is None:
+            return
+        self._complete(InferExchange(self, True, self._target, self._fields, self._body))
+        if len(data) > awaited:
+            self.data_received(data[awaited:])
+
+    def _parse(self, data: bytes) -> None:
         self._chunk = len(data)
         try:
             self._parser.feed_data(data)
@@ -103,6 +147,8 @@ class Wire(asyncio.Protocol):
         except httptools.HttpParserError as error:
             if not self._deaf:
                 self.refuse(400, f"malformed HTTP request: {_reason(error)}", "malformed")
+            return
+        if self._deaf:
             return
         if self._stage == HEAD:
             self._received += self._chunk
@@ -183,6 +229,15 @@ class Wire(asyncio.Protocol):
             return self._too_large()
         if b"expect" in fields and fields[b"expect"].lower() == b"100-continue" and not self._pending:
             self.transport.write(head.CONTINUE)
+        data, self._data = self._data, b""
+        if (
+            data
+            and self._target is not None
+            and length is not None
+            and b"expect" not in fields
+            and self._parser.should_keep_alive()
+        ):
+            self.service.heads.saw(data, len(headers), Known(self._target, fields, int(length)))
         return None
 
     def _infer_target(self) -> tuple[str, str] | None:
@@ -219,14 +274,17 @@ class Wire(asyncio.Protocol):
         keep_alive = self._parser.should_keep_alive() and not self._last
         if not keep_alive:
             self._deaf = self._last = True
-        exchange: Exchange
         if self._target is not None:
-            exchange = InferExchange(self, keep_alive, self._target, self._fields, body)
+            self._complete(InferExchange(self, keep_alive, self._target, self._fields, body))
         else:
             method = self._parser.get_method()
             version = self._parser.get_http_version()
-            exchange = AsgiExchange(self, keep_alive, method, self._url, version, self._headers, body)
+            self._complete(AsgiExchange(self, keep_alive, method, self._url, version, self._headers, body))
+
+    def _complete(self, exchange: Exchange) -> None:
+        """A whole request was read."""
         service = self.service
+        body = self._body
         service.received_bytes += len(body)
         if type(body) is bytearray:
             service.buffered -= len(body)
@@ -253,7 +311,14 @@ class Wire(asyncio.Protocol):
         if headers is not self._default_headers:
             self._default_headers = headers
             self._prefix = head.lines(headers)
+            self._top_of_json = head.status_line(200) + self._prefix + head.JSON + b"content-length: %d\r\n\r\n"
         return self._prefix
+
+    def top_of_json(self) -> bytes:
+        """The head of the most frequent reply, with its length left to fill in."""
+        if self._state.default_headers is not self._default_headers:
+            self.prefix()
+        return self._top_of_json
 
     def closes_after(self, exchange: Exchange) -> bool:
         """Whether its reply is to say that it is the connection's last."""
@@ -270,7 +335,11 @@ class Wire(asyncio.Protocol):
         pending = self._pending
         while pending and (parts := pending[0].reply) is not None:
             done = pending.popleft()
-            self._write(parts)
+            if not self.closed:
+                if len(parts) == 1:
+                    self.transport.write(parts[0])
+                elif parts:
+                    self.transport.writelines(parts)
             if not done.keep_alive:
                 self._finish(linger=done.lingers)
                 return
@@ -289,14 +358,6 @@ class Wire(asyncio.Protocol):
             self.transport.write_eof()
         else:
             self.transport.close()
-
-    def _write(self, parts: Sequence[Buffer]) -> None:
-        if self.closed or not parts:
-            return
-        if len(parts) == 1:
-            self.transport.write(parts[0])
-        else:
-            self.transport.writelines(parts)
 
     def refuse(self, status: int, message: str, counter: str) -> None:
         """Answers what is no request that could be carried on with, and closes once that is written."""
