@@ -36,9 +36,6 @@ class Limits(Struct, frozen=True, kw_only=True):
     binary_body: Annotated[int, _bytes("A body with binary tensors, before and after decompression; above: 413.")] = (
         64 * MIB
     )
-    json_depth: Annotated[int, Meta(ge=1, le=1000, description="Nesting of JSON arrays and objects.")] = 64
-    tensor_rank: Annotated[int, Meta(ge=1, le=64, description="Dimensions of one tensor.")] = 32
-    tensor_elements: Annotated[int, Meta(ge=1, description="Elements of one tensor.")] = 64 * MIB
     header_timeout: Annotated[
         float, _seconds("From a request's first byte to the end of its headers; after: 408.", gt=0)
     ] = 10.0
