@@ -1,8 +1,8 @@
 """A model's config as clients see it: the ModelConfig message as JSON, completed from the model's signature.
 
 What a config.pbtxt says is kept; the rest is filled in as Triton's auto-completion does. Where this server
-derives a batch axis, `max_batch_size` is `DERIVED_MAX_BATCH_SIZE`: clients take any number above 0 as "there is
-a batch dimension", and the message has no way to say that there is no limit.
+derives a batch axis, `max_batch_size` is `DERIVED_MAX_BATCH_SIZE`: clients take any number above 0 as "there
+is a batch dimension", and the message has no way to say that there is no limit.
 """
 
 from __future__ import annotations

@@ -14,15 +14,16 @@ from typing import Final, Literal
 
 from gateway.core.errors import InvalidArgument, NotFound, SluiceError, Unavailable
 from gateway.core.observe import Statistics
-from gateway.core.servable import ServableId, ServableState
+from gateway.core.servable import ServableId
 from gateway.models.background import Background
 from gateway.models.config import ModelConfig
 from gateway.models.handle import Handle
 from gateway.models.loader import Engine, Loader, read
 from gateway.models.names import check_model
 from gateway.models.pbtxt import parse_override
-from gateway.models.preparation import Failing, Prepared, prepare, replaced
-from gateway.models.record import UNLOADED, Model, Version, VersionStatus
+from gateway.models.preparation import Failing, Prepared, prepare
+from gateway.models.published import Published
+from gateway.models.record import Model, VersionStatus
 from gateway.models.repository import ModelFolder, Repository
 from gateway.models.source import Source
 from gateway.models.staging import Staged
@@ -63,11 +64,8 @@ class Manager:
         self._loader = Loader(engine, load_threads)
         self._background = Background()
         self._poll_interval = poll_interval
-        #: model → version or label → who answers
-        self._table: dict[str, dict[str, Handle]] = {}
-        self._models: dict[str, Model] = {}
-        self._labels: dict[str, Mapping[str, str]] = {}
-        self._pinned: dict[str, frozenset[str]] = {}
+        self._published = Published(self._loader, self._background)
+        self._models: Final = self._published.models
         #: the repository as far as it is taken notice of
         self._found: dict[str, ModelFolder] = {}
         self._looked = False
@@ -81,7 +79,7 @@ class Manager:
         Raises NotFound, or Unavailable where the version is known but not ready.
         """
         try:
-            handle = self._table[model][version]
+            handle = self._published.table[model][version]
         except KeyError:
             raise self._refusal(model, version) from None
         handle.pins += 1
@@ -89,13 +87,13 @@ class Manager:
 
     def present(self, model: str) -> Mapping[str, Handle]:
         """What is ready of a model: numbers and labels, and "" for the default. It is replaced, never changed."""
-        return self._table.get(model, _NOTHING)
+        return self._published.table.get(model, _NOTHING)
 
     def _refusal(self, name: str, version: str) -> SluiceError:
         model = self._models.get(name)
         if model is None or not (model.versions or model.reason):
             return NotFound(f"Request for unknown model: '{name[:255]}' is not found")
-        return model.refusal(version, self._labels_of(model))
+        return model.refusal(version, self._published.labels_of(model))
 
     def index(self) -> list[VersionStatus]:
         """Every model of the repository as of the last look, and every version that was ever asked for."""
@@ -120,19 +118,11 @@ class Manager:
     def set_labels(self, model: str, labels: Mapping[str, str]) -> None:
         """In force at once, above those of the model's own config. `reconcile` loads what they name; requests for a
         label whose version is not loaded are refused, so a new one is better pinned and reconciled before."""
-        self._labels[model] = dict(labels)
-        if model in self._models:
-            self._swap(self._models[model])
+        self._published.set_labels(model, labels)
 
     def set_pinned(self, model: str, versions: Collection[str]) -> None:
         """Versions to keep loaded under any policy; `reconcile` loads what of them is not."""
-        self._pinned[model] = frozenset(versions)
-
-    def _labels_of(self, model: Model, config: ModelConfig | None = None) -> Mapping[str, str]:
-        return {**(config or model.config).labels, **self._labels.get(model.name, {})}
-
-    def _pinned_of(self, model: Model, config: ModelConfig | None = None) -> frozenset[str]:
-        return self._pinned.get(model.name, frozenset()) | {*self._labels_of(model, config).values()}
+        self._published.set_pinned(model, versions)
 
     # ---- load and unload
 
@@ -173,13 +163,13 @@ class Manager:
         try:
             staged = await self._stage(model, files)
             plan = await self._plan(model, override, staged)
-            plan = await prepare(self._loader, plan, self._pinned_of(model, plan.config), failing)
+            plan = await prepare(self._loader, plan, self._published.pinned_of(model, plan.config), failing)
             if plan.failures and failing == "refuse":
                 for handle in plan.forget():
-                    self._retire(handle)
+                    self._published.retire(handle)
                 raise plan.failed()
         except BaseException:
-            self._remove(staged, unless=model.staged)
+            self._published.remove(staged, unless=model.staged)
             model.turn.release()
             raise
         return plan
@@ -190,7 +180,7 @@ class Manager:
         staged = await asyncio.to_thread(Staged, model.name, files)
         if model.staged is None or staged.digest != model.staged.digest:
             return staged
-        self._remove(staged)
+        self._published.remove(staged)
         return model.staged
 
     async def _plan(self, model: Model, override: ModelConfig | None, staged: Staged | None) -> Prepared:
@@ -206,38 +196,14 @@ class Manager:
 
     def publish(self, prepared: Prepared) -> None:
         """The second half: cannot fail, and the next request sees it."""
-        self._apply(prepared)
+        self._published.apply(prepared)
         prepared.model.turn.release()
-
-    def _apply(self, prepared: Prepared) -> None:
-        model, folder, config = prepared.model, prepared.folder, prepared.config
-        for number, (handle, made) in prepared.fresh.items():
-            version = model.version(number)
-            if version.handle is not None:
-                self._retire(version.handle)
-            version.handle, version.made, version.failed = handle, made, None
-            version.state, version.reason = ServableState.READY, ""
-        keep = {*prepared.wanted, *self._pinned_of(model, config)}
-        for number, version in model.versions.items():
-            if version.handle is None:
-                continue
-            if replaced(prepared.failures, folder, keep, number):
-                self._take_down(version)
-                continue
-            version.handle.config = config
-            if number not in prepared.failures:
-                version.reason = ""
-        model.forget(folder.versions)
-        self._remove(model.staged, unless=prepared.staged)
-        model.folder, model.config, model.reason = folder, config, ""
-        model.override, model.staged, model.followed = prepared.override, prepared.staged, None
-        self._swap(model)
 
     def discard(self, prepared: Prepared) -> None:
         """Undoes `prepare`: what is served stays as it is."""
         for handle in prepared.forget():
-            self._retire(handle)
-        self._remove(prepared.staged, unless=prepared.model.staged)
+            self._published.retire(handle)
+        self._published.remove(prepared.staged, unless=prepared.model.staged)
         prepared.model.turn.release()
 
     async def unload(self, model: str) -> None:
@@ -256,7 +222,7 @@ class Manager:
 
     async def _unload(self, model: Model) -> None:
         async with model.turn:
-            self._drop(model)
+            self._published.drop(model)
             logger.info("%s is unloaded", model.name)
 
     def _check_explicit(self) -> None:
@@ -294,7 +260,7 @@ class Manager:
         """What is pinned, and was not in the repository when the model was loaded."""
         if model.folder is None or model.staged is not None:
             return frozenset()
-        return self._pinned_of(model) - model.folder.versions.keys()
+        return self._published.pinned_of(model) - model.folder.versions.keys()
 
     async def poll(self) -> None:
         """Follows the repository until it is cancelled. Returns at once unless the mode is poll."""
@@ -335,9 +301,9 @@ class Manager:
             if news:
                 versions = {**folder.versions, **news}
                 folder = replace(folder, versions=versions, late=folder.late | news.keys())
-        if folder is None or model.followed == (folder, self._pinned_of(model)):
+        if folder is None or model.followed == (folder, self._published.pinned_of(model)):
             return None
-        return folder, self._pinned_of(model)
+        return folder, self._published.pinned_of(model)
 
     async def _follow(self, model: Model) -> None:
         """Loads and unloads what the target says. What fails is in the index."""
@@ -357,46 +323,10 @@ class Manager:
                 model.fail(sorted(folder.versions, key=int)[-1:], error.message)
                 model.followed = target
                 return
-            pinned = self._pinned_of(model, config)
+            pinned = self._published.pinned_of(model, config)
             plan = Prepared(model, folder, config, model.override, model.staged)
-            self._apply(await prepare(self._loader, plan, pinned, "as before"))
+            self._published.apply(await prepare(self._loader, plan, pinned, "as before"))
             model.followed = folder, pinned
-
-    # ---- pointers, and what they leave behind
-
-    def _swap(self, model: Model) -> None:
-        entries = model.table(self._labels_of(model))
-        rest = {name: other for name, other in self._table.items() if name != model.name}
-        self._table = {**rest, model.name: entries} if entries else rest
-
-    def _take_down(self, version: Version) -> None:
-        handle, version.handle, version.made = version.handle, None, None
-        if handle is None:
-            return
-        if handle.pins:
-            version.state, version.reason = ServableState.UNLOADING, ""
-        else:
-            version.state, version.reason = ServableState.UNAVAILABLE, UNLOADED
-        self._retire(handle, version)
-
-    def _retire(self, handle: Handle, version: Version | None = None) -> None:
-        self._background.start(self._free(handle, version))
-
-    async def _free(self, handle: Handle, version: Version | None) -> None:
-        await self._loader.free(handle)
-        if version is not None and version.state is ServableState.UNLOADING:
-            version.state, version.reason = ServableState.UNAVAILABLE, UNLOADED
-
-    def _remove(self, staged: Staged | None, unless: Staged | None = None) -> None:
-        if staged is not None and staged is not unless:
-            self._background.start(asyncio.to_thread(staged.remove))
-
-    def _drop(self, model: Model) -> None:
-        for version in model.versions.values():
-            self._take_down(version)
-        self._remove(model.staged)
-        model.folder = model.override = model.staged = model.followed = None
-        self._swap(model)
 
     async def close(self) -> None:
         """Waits for changes that are under way, then for requests, then frees every version."""
@@ -404,7 +334,7 @@ class Manager:
         try:
             await self._background.finished()
             for model in self._models.values():
-                self._drop(model)
+                self._published.drop(model)
             await self._background.finished()
         finally:
             self._loader.close()

@@ -76,9 +76,7 @@ def _refuse_repeated(node: Any) -> None:
         for key, _ in node.value:
             if key.value in seen:
                 mark = key.start_mark
-                raise InvalidArgument(
-                    f"line {mark.line + 1}, column {mark.column + 1}: '{key.value}' is repeated"
-                )
+                raise InvalidArgument(f"line {mark.line + 1}, column {mark.column + 1}: '{key.value}' is repeated")
             seen.add(key.value)
         for _, value in node.value:
             if isinstance(value, yaml.MappingNode):
@@ -122,9 +120,7 @@ def _sub(keys: Mapping[str, _Reader]) -> _Reader:
 def _whole(least: int) -> _Reader:
     def read(where: str, value: Any) -> int:
         if type(value) is not int or not least <= value <= 1 << 31:
-            raise InvalidArgument(
-                f"'{where}' is {_shown(value)}, expected a whole number of at least {least}"
-            )
+            raise InvalidArgument(f"'{where}' is {_shown(value)}, expected a whole number of at least {least}")
         return value
 
     return read
@@ -148,9 +144,7 @@ def _labels(where: str, value: Any) -> dict[str, str]:
     labels = {}
     for name, version in value.items():
         if isinstance(name, bool):
-            raise InvalidArgument(
-                f"label {name} is YAML for true or false, expected a name: put it in quotes"
-            )
+            raise InvalidArgument(f"label {name} is YAML for true or false, expected a name: put it in quotes")
         labels[check_label(str(name))] = check_version(f"'{where}.{name}'", str(version))
     return labels
 

@@ -1,8 +1,8 @@
 """What models, versions and labels may be called.
 
 A model's name is that of its folder, as in Triton, as long as it can be printed and cannot lead out of the
-repository. A version is a positive number without leading zeros: like Triton, this server ignores folders that
-begin with a 0. A label is what a version is not.
+repository. A version is a positive number without leading zeros: like Triton, this server ignores folders
+that begin with a 0. A label is what a version is not.
 """
 
 from __future__ import annotations

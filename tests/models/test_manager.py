@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
+import shutil
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -10,8 +12,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
-from gateway.core.errors import InvalidArgument, NotFound, Unavailable
+from gateway.core.errors import InvalidArgument, NotFound, SluiceError, Unavailable
 from gateway.core.infer import InferRequest
 from gateway.core.observe import Statistics
 from gateway.core.servable import Servable
@@ -21,7 +25,7 @@ from gateway.dataplane import Dataplane
 from gateway.models.batcher import Batcher, BatchPolicy
 from gateway.models.config import ModelConfig, VersionPolicy
 from gateway.models.cost import Cost, Growth
-from gateway.models.manager import Engine, Manager, Mode
+from gateway.models.manager import Engine, Handle, Manager, Mode
 from gateway.models.repository import Repository
 from gateway.routing.split import Splits
 
@@ -853,3 +857,65 @@ def test_a_real_model(tmp_path: Path, make: Any) -> None:
 
     asyncio.run(story())
     pool.shutdown()
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    mode=st.sampled_from(["poll", "explicit"]),
+    steps=st.lists(
+        st.tuples(
+            st.sampled_from(["put", "break", "take", "load", "unload", "look", "pin", "label", "hold", "let go"]),
+            st.integers(1, 3),
+        ),
+        max_size=25,
+    ),
+)
+def test_whatever_happens_pointers_lead_to_open_models(
+    mode: Mode, steps: list[tuple[str, int]], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    world = World(tmp_path_factory.mktemp("world") / "models")
+    held: list[Handle] = []
+
+    async def step(manager: Manager, what: str, n: int) -> None:
+        if what == "put":
+            world.put("m", n, n)
+        elif what == "break":
+            world.put("m", n, "broken")
+        elif what == "take":
+            shutil.rmtree(world.root / "m" / str(n), ignore_errors=True)
+        elif what == "load" and mode == "explicit":
+            with contextlib.suppress(SluiceError):
+                await manager.load("m", strict=n > 1)
+        elif what == "unload" and mode == "explicit":
+            with contextlib.suppress(SluiceError):
+                await manager.unload("m")
+        elif what == "look":
+            await (manager.look() if mode == "poll" else manager.reconcile())
+        elif what == "pin":
+            manager.set_pinned("m", [str(n)])
+        elif what == "label":
+            manager.set_labels("m", {"stable": str(n)})
+        elif what == "hold":
+            with contextlib.suppress(SluiceError):
+                held.append(manager.acquire("m", ""))
+        elif held:
+            held.pop().release()
+
+    async def story(manager: Manager) -> None:
+        await manager.reconcile()
+        for what, n in steps:
+            served = {key for key in manager.present("m") if key.isdigit()}
+            await step(manager, what, n)
+            for key, handle in manager.present("m").items():
+                answer, version = await world.answer("m", key)
+                assert (answer, version) == (int(version), handle.id.version)
+                assert world.states("m")[version][0] == "READY"
+            if what == "break":
+                assert served <= set(manager.present("m"))
+        while held:
+            held.pop().release()
+        await until(lambda: world.live() == len({h.id for h in manager.present("m").values()}))
+
+    run(world, mode, story)
+    world.pool.shutdown()
+    assert world.live() == 0

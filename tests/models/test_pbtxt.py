@@ -247,9 +247,7 @@ def test_files(tmp_path: Path) -> None:
 
 names = st.text(st.characters(codec="utf-8"), min_size=1, max_size=8)
 dims = st.lists(st.just(-1) | st.integers(1, 2**62), max_size=4)
-kinds = st.sampled_from(
-    [value.name for value in pb.pool().FindEnumTypeByName("inference.DataType").values][1:]
-)
+kinds = st.sampled_from([value.name for value in pb.pool().FindEnumTypeByName("inference.DataType").values][1:])
 
 
 @st.composite

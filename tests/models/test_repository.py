@@ -1,10 +1,13 @@
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from gateway.core.errors import InvalidArgument, NotFound, Unavailable
-from gateway.models.repository import Repository
+from gateway.models.repository import ModelFolder, Repository, Snapshot, settled
 
 
 @pytest.fixture
@@ -143,3 +146,50 @@ def test_what_is_not_there(root: Path) -> None:
         Repository(root / "nothing").scan()
     with pytest.raises(Unavailable, match="cannot be read"):
         Repository(root / "nothing").names()
+
+
+def test_a_folder_that_cannot_be_read_is_not_gone(root: Path) -> None:
+    put(root / "a" / "1" / "model.onnx")
+    good = Repository(root).scan()
+    # as a failing disk would leave it, which no test can arrange for root
+    bad = {"a": replace(good["a"], versions={}, fingerprint="", error="its folder cannot be read: I/O error")}
+    assert settled(good, good, bad) == good
+    assert settled(good, bad, bad) == good
+    assert settled({}, {}, bad) == bad
+    assert settled(good, bad, good) == good
+    assert settled({}, bad, good) == {}
+
+
+fingerprints = st.sampled_from("abc")
+folders = st.builds(
+    lambda name, versions, fingerprint: ModelFolder(
+        name, Path("/models") / name, versions, fingerprint, Path("/models")
+    ),
+    st.just("m"),
+    st.dictionaries(st.sampled_from("123"), fingerprints, max_size=3),
+    fingerprints,
+)
+snapshots = st.dictionaries(st.sampled_from(["m", "n"]), folders, max_size=2)
+
+
+@given(snapshots, snapshots)
+def test_what_two_looks_agree_on_is_taken(accepted: Snapshot, now: Snapshot) -> None:
+    assert settled(accepted, now, now) == now
+
+
+@given(snapshots, snapshots, snapshots)
+def test_what_two_looks_do_not_agree_on_stays(accepted: Snapshot, before: Snapshot, now: Snapshot) -> None:
+    for name, folder in settled(accepted, before, now).items():
+        for version, fingerprint in folder.versions.items():
+            agreed = (
+                name in before and before[name].versions.get(version) == now[name].versions[version] == fingerprint
+                if name in now and version in now[name].versions
+                else False
+            )
+            assert agreed or accepted[name].versions[version] == fingerprint
+    for name, folder in accepted.items():
+        if name in before or name in now:
+            for version in folder.versions:
+                kept = settled(accepted, before, now)
+                if name not in kept or version not in kept[name].versions:
+                    assert all(version not in seen[name].versions for seen in (before, now) if name in seen)

@@ -57,9 +57,7 @@ assert len(descriptor_pool.Default().FindMessageTypeByName("inference.ModelConfi
 
 
 def test_coexists_with_generated_modules_of_the_same_names() -> None:
-    done = subprocess.run(
-        [sys.executable, "-c", COEXIST], capture_output=True, text=True, timeout=60, cwd=ROOT
-    )
+    done = subprocess.run([sys.executable, "-c", COEXIST], capture_output=True, text=True, timeout=60, cwd=ROOT)
     assert done.returncode == 0, done.stderr
 
 
