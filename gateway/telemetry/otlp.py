@@ -45,10 +45,7 @@ class Context(Protocol):
 
 
 class Record(NamedTuple):
-    """A finished request. Times are ``time.perf_counter_ns()``, 0 for a stage that it never came to.
-
-    `model` is empty where the request could not be decoded.
-    """
+    """A finished request. Times are ``time.perf_counter_ns()``, 0 for a stage that it never came to."""
 
     context: Context
     model: str

@@ -54,10 +54,9 @@ class SpanBuilder:
             context=_parent(record),
             kind=trace.SpanKind.SERVER,
             start_time=epoch + record.arrived,
-            attributes={"sluice.transport": record.context.transport},
+            attributes={"sluice.transport": record.context.transport, "sluice.model": record.model},
         )
-        if record.model:
-            span.set_attribute("sluice.model", record.model)
+        if record.queued:
             span.set_attribute("sluice.version", record.version)
             span.set_attribute("sluice.rows", record.rows)
         if record.id:

@@ -92,31 +92,21 @@ class Tracer:
             return None
         return TraceContext(self._bits(128) or 1, self._bits(64) or 1, 0, b"", transport)
 
-    def finish(
-        self,
-        context: TraceContext,
-        request: InferRequest | None,
-        outcome: Outcome,
-        arrived: int,
-        encoded: int,
-    ) -> None:
-        """It was answered. `request` is None where it could not even be decoded.
-
-        `arrived` is when its last byte was read, `encoded` when its reply was ready, of ``time.perf_counter_ns()``.
-        """
-        model = version = request_id = code = message = ""
-        rows = queued = started = computed = 0
-        if request is not None:
-            model, version, request_id, rows = request.model, request.version, request.id, request.rows
-            queued, started, computed = request.queued, request.started, request.computed
-            if request.handle is not None:
-                version = request.handle.id.version
+    def finish(self, context: TraceContext, request: InferRequest, outcome: Outcome, encoded: int) -> None:
+        """The request was answered; `encoded` is when its reply was ready, of ``time.perf_counter_ns()``."""
+        version = request.handle.id.version if request.handle is not None else request.version
+        code = message = ""
         if isinstance(outcome, SluiceError):
             code, message = outcome.code, outcome.message
         else:
             version = outcome.version
         self.exporter.add(
             Record(
-                context, model, version, request_id, rows, arrived, queued, started, computed, encoded, code, message
+                context, request.model, version, request.id, request.rows,
+                request.arrived, request.queued, request.started, request.computed, encoded, code, message,
             )
         )  # fmt: skip
+
+    def refuse(self, context: TraceContext, model: str, arrived: int, encoded: int, error: SluiceError) -> None:
+        """The request could not be decoded, so that there is no `InferRequest` to tell of. Times as in `finish`."""
+        self.exporter.add(Record(context, model, "", "", 0, arrived, 0, 0, 0, encoded, error.code, error.message))

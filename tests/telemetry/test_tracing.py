@@ -104,7 +104,7 @@ def test_span_with_times_events_and_attributes(collector: Collector) -> None:
             context = tracer.sample(SAMPLED, b"vendor=1,other=2")
             assert context is not None
             request = _request()
-            tracer.finish(context, request, ANSWER, request.arrived, request.arrived + 600_000)
+            tracer.finish(context, request, ANSWER, request.arrived + 600_000)
             assert context.traceparent.decode() == f"00-{TRACE}-{context.span_id:016x}-01"
             return request
 
@@ -145,8 +145,8 @@ def test_errors(collector: Collector) -> None:
                 request = _request()
                 request.computed = 0
                 request.handle = SimpleNamespace(id=ServableId("m", "7"))
-                tracer.finish(context, request, error, request.arrived, request.arrived + 1)
-                tracer.finish(context, None, error, request.arrived, request.arrived + 1)
+                tracer.finish(context, request, error, request.arrived + 1)
+                tracer.refuse(context, "m", request.arrived, request.arrived + 1, error)
 
     asyncio.run(main())
     internal, refused_internal, wrong, refused = collector.spans()
@@ -160,7 +160,11 @@ def test_errors(collector: Collector) -> None:
     assert wrong.status.code == refused.status.code == 0
     assert refused_internal.status.code == 2
     assert not refused.events
-    assert _attributes(refused) == {"sluice.transport": "grpc", "error.type": "INVALID_ARGUMENT"}
+    assert _attributes(refused) == {
+        "sluice.transport": "grpc",
+        "sluice.model": "m",
+        "error.type": "INVALID_ARGUMENT",
+    }
 
 
 def test_sampling() -> None:
@@ -204,7 +208,7 @@ def test_malformed_tracestate_loses_only_itself(collector: Collector) -> None:
         async with Tracer(collector.endpoint) as tracer:
             context = tracer.sample(SAMPLED, b"\xff=;;\x00,,")
             assert context is not None
-            tracer.finish(context, _request(), ANSWER, 1, 2)
+            tracer.finish(context, _request(), ANSWER, time.perf_counter_ns())
 
     asyncio.run(main())
     (span,) = collector.spans()
@@ -226,7 +230,7 @@ def test_unreachable_collector_is_said_once_and_slows_nothing(caplog: pytest.Log
                 for _ in range(20_000):
                     context = tracer.sample(SAMPLED)
                     assert context is not None
-                    tracer.finish(context, _request(), ANSWER, 1, 2)
+                    tracer.finish(context, _request(), ANSWER, time.perf_counter_ns())
                 began = time.monotonic()
             return tracer, time.monotonic() - began
 
@@ -245,12 +249,12 @@ def test_collector_that_comes_back_is_said(collector: Collector, caplog: pytest.
             for _ in range(otlp.BATCH):
                 context = tracer.sample(None)
                 assert context is not None
-                tracer.finish(context, _request(), ANSWER, 1, 2)
+                tracer.finish(context, _request(), ANSWER, time.perf_counter_ns())
             await asyncio.to_thread(collector.refused.get, timeout=5)
             collector.status = 200
             context = tracer.sample(None)
             assert context is not None
-            tracer.finish(context, _request(), ANSWER, 1, 2)
+            tracer.finish(context, _request(), ANSWER, time.perf_counter_ns())
 
     with caplog.at_level(logging.INFO):
         asyncio.run(main())
