@@ -8,7 +8,7 @@ import logging
 import platform
 import signal
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -234,9 +234,8 @@ def _versions(manager: Manager) -> Iterator[VersionSample]:
 
 
 def _arms(splits: Splits) -> Iterator[SplitSample]:
-    for model, split in splits.items():
-        for arm, _ in split.arms:
-            yield SplitSample(model, arm, split.picks.get(arm, 0), split.absent.get(arm, 0))
+    for (model, arm), (picks, absent) in splits.counts().items():
+        yield SplitSample(model, arm, picks, absent)
 
 
 def _wire(service: Service) -> Mapping[str, int]:

@@ -140,7 +140,7 @@ class Batcher:
         self.cost.record(elements, computed - started)
         self._statistics.executed(request.rows, 0, computed - started, 0)
         model, version = request.handle.id
-        settle(request, InferResponse(model, version, request.id, dict(zip(names, arrays, strict=True))))
+        settle(request, InferResponse(model, version, request.id, dict(zip(names, arrays))))  # noqa: B905 - strict costs
 
     def _enqueue(self, request: InferRequest, settle: Settle) -> None:
         policy = self._policy

@@ -83,13 +83,30 @@ class Split:
 
 
 class Splits(dict[str, Split]):
-    """The splits in force, by model. Replaced whole, one model at a time, by the control plane."""
+    """The splits in force, by model. Replaced one model at a time, by the control plane."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._before: dict[tuple[str, str], tuple[int, int]] = {}
 
     def replace(self, model: str, split: Split | None) -> None:
-        if split is None:
-            self.pop(model, None)
-        else:
+        old = self.pop(model, None)
+        if old is not None:
+            for arm in old.picks:
+                picks, absent = self._before.get((model, arm), (0, 0))
+                self._before[model, arm] = picks + old.picks[arm], absent + old.absent[arm]
+        if split is not None:
             self[model] = split
+
+    def counts(self) -> dict[tuple[str, str], tuple[int, int]]:
+        """(model, arm) → requests that it was given, and that it should have had but was absent. They never
+        decrease: arms of splits that were replaced are counted on."""
+        counts = dict(self._before)
+        for model, split in self.items():
+            for arm in split.picks:
+                picks, absent = counts.get((model, arm), (0, 0))
+                counts[model, arm] = picks + split.picks[arm], absent + split.absent[arm]
+        return counts
 
 
 def _shares(arms: Iterable[tuple[str, float]]) -> tuple[list[str], list[int]]:

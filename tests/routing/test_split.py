@@ -102,3 +102,15 @@ def test_splits_are_replaced_by_model() -> None:
     splits.replace("m", None)
     splits.replace("m", None)
     assert not splits
+
+
+def test_counts_never_decrease_when_a_split_is_replaced() -> None:
+    splits = Splits()
+    splits.replace("m", Split("m", [("1", 1)]))
+    for key in "abc":
+        splits["m"].pick(key, ("1",))
+    splits.replace("m", Split("m", [("1", 1), ("2", 1)]))
+    splits["m"].pick("a", ("1",))
+    assert splits.counts()["m", "1"][0] == 4
+    splits.replace("m", None)
+    assert splits.counts()["m", "1"][0] == 4
