@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import TYPE_CHECKING, Any
+import re
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import unquote
 
 from gateway.codecs.binary import Buffer
@@ -15,6 +16,9 @@ if TYPE_CHECKING:
     from gateway.protocols.http.wire import Wire
 
 logger = logging.getLogger("sluice.http")
+
+#: what a proxy's clients put before the path (RFC 9112, 3.2.2)
+_ABSOLUTE: Final = re.compile(rb"^https?://[^/?#]*(?=/)", re.IGNORECASE)
 
 
 class AsgiExchange(Exchange):
@@ -73,7 +77,7 @@ class AsgiExchange(Exchange):
                 self.wire.transport.abort()
 
     def _scope(self) -> dict[str, Any]:
-        raw_path, _, query = self._url.partition(b"?")
+        raw_path, _, query = _ABSOLUTE.sub(b"", self._url).partition(b"?")
         transport = self.wire.transport
         peer = transport.get_extra_info("peername")
         here = transport.get_extra_info("sockname")
@@ -115,7 +119,8 @@ class AsgiExchange(Exchange):
     def _start_reply(self, status: int, headers: Any) -> None:
         self._started = True
         self._status = status
-        self._chunked = status >= 200 and status not in (204, 304)
+        # HTTP/1.0 knows no chunks: there the end of the connection ends the reply
+        self._chunked = status >= 200 and status not in (204, 304) and self._version != "1.0"
         kept = []
         for name, value in headers:
             name = name.lower()

@@ -11,8 +11,9 @@ from typing import Final, NamedTuple
 from gateway.protocols.http import head
 
 END: Final = b"\r\n\r\n"
-#: heads that are kept; above, all are forgotten
-MOST: Final = 2048
+#: heads that are kept, above which all are forgotten; and the bytes of one
+MOST: Final = 1024
+LONGEST: Final = 2048
 
 
 class Known(NamedTuple):
@@ -34,6 +35,8 @@ class Heads(dict[bytes, Known]):
     def saw(self, data: bytes, headers: int, known: Known) -> None:
         """`data` begins with a head of so many header fields, that was parsed and found good."""
         raw = data[: data.find(END) + len(END)]
+        if len(raw) > LONGEST:
+            return
         if not raw.startswith(b"POST ") or raw.count(b"\n") != headers + 2 or raw.count(b"\r\n") != headers + 2:
             return  # folded, or lines that end otherwise: where it ends is for the parser to say
         mark = hash(raw)

@@ -21,19 +21,27 @@ from gateway.protocols.http.exchange import Exchange, access
 if TYPE_CHECKING:
     from gateway.protocols.http.wire import Wire
 
-_PATH: Final = re.compile(rb"/v2/models/([^/?#]+)(?:/versions/([^/?#]+))?/infer/?(?:\?.*)?")
+_PATH: Final = re.compile(rb"(?i:https?://[^/?#]*)?/v2/models/([^/?#]+)(?:/versions/([^/?#]+))?/infer/?(?:\?.*)?")
 #: compressing, or decompressing, more than so many bytes leaves the event loop for a thread
 _BRIEF: Final = 256 << 10
+#: bytes up to which a URL is remembered
+_BRIEF_URL: Final = 512
 
 
-@lru_cache(maxsize=4096)
 def infer_path(url: bytes) -> tuple[str, str] | None:
     """Model and version ("" if none) where the URL is that of an infer request."""
+    return _known_path(url) if len(url) <= _BRIEF_URL else _infer_path(url)
+
+
+def _infer_path(url: bytes) -> tuple[str, str] | None:
     match = _PATH.fullmatch(url)
     if match is None:
         return None
     model, version = match.groups()
     return unquote(model.decode("latin-1")), unquote((version or b"").decode("latin-1"))
+
+
+_known_path: Final = lru_cache(maxsize=1024)(_infer_path)
 
 
 class InferExchange(Exchange):

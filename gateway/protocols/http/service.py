@@ -101,9 +101,8 @@ class Service:
     def _sweep(self, loop: asyncio.AbstractEventLoop) -> None:
         """Once a second over all connections, instead of a timer for each request."""
         self.now = loop.time()
+        self._sweeping = bool(self.connections)
+        if self._sweeping:
+            loop.call_later(1.0, self._sweep, loop)
         for wire in list(self.connections):
             wire.sweep(self.now)
-        if self.connections:
-            loop.call_later(1.0, self._sweep, loop)
-        else:
-            self._sweeping = False

@@ -47,6 +47,10 @@ class Wire(asyncio.Protocol):
         self._stage = IDLE
         self._since = 0.0
         self._received = 0
+        #: of those, the ones since the body last grew
+        self._barren = 0
+        #: bytes of the body that the service counts as held
+        self._held = 0
         self._chunk = 0
         self._default_headers: list[tuple[bytes, bytes]] = []
         self._top_of_json = b""
@@ -126,6 +130,7 @@ class Wire(asyncio.Protocol):
         self._received += len(data)
         if len(data) < awaited:
             self._awaited = awaited - len(data)
+            self._hold()
             return
         self._awaited = 0
         if self._deaf or self._target is None:
@@ -144,20 +149,34 @@ class Wire(asyncio.Protocol):
             if not self._pending and not self.closed:
                 self.transport.close()
             return
+        except httptools.HttpParserCallbackError:
+            # ours, not the client's; where the parser stands is then unknown
+            logger.exception("a connection of %s failed", self.client)
+            self.transport.abort()
+            return
         except httptools.HttpParserError as error:
             if not self._deaf:
                 self.refuse(400, f"malformed HTTP request: {_reason(error)}", "malformed")
             return
-        if self._deaf:
-            return
+        if self._stage != IDLE and not self._deaf:
+            self._weigh()
+
+    def _weigh(self) -> None:
+        """Holds a request that is not complete yet against the limits."""
+        limits = self.service.limits
+        # of a request that began within the last chunk, the chunk is not all its own
+        began = not self._received
+        self._received += max(1, self._head_size()) if began else self._chunk
         if self._stage == HEAD:
-            self._received += self._chunk
-            if self._received > self.service.limits.head_bytes:
-                self.refuse(431, f"the request's head exceeds {self.service.limits.head_bytes} bytes", "oversized")
-        elif self._stage == BODY:
-            self._received += self._chunk
-            if self._received > len(self._body) * 16 + 2 * self.service.limits.head_bytes:
-                self.refuse(400, "the body's chunks are nearly all framing", "malformed")
+            if self._received > limits.head_bytes:
+                self.refuse(431, f"the request's head exceeds {limits.head_bytes} bytes", "oversized")
+            return
+        self._barren = self._barren + self._chunk if len(self._body) == self._held and not began else 0
+        slack = 2 * limits.head_bytes
+        if self._barren > slack or self._received > len(self._body) * 16 + slack:
+            self.refuse(400, "the body's chunks are nearly all framing", "malformed")
+        else:
+            self._hold()
 
     def eof_received(self) -> None:
         """A client that has closed its side is taken as gone; the transport closes, and pending work is cancelled."""
@@ -209,6 +228,8 @@ class Wire(asyncio.Protocol):
             self._headers.append((name.lower(), value))
 
     def on_headers_complete(self) -> None:
+        if self._deaf:
+            return None
         limits = self.service.limits
         headers = self._headers
         if len(headers) > limits.head_count:
@@ -227,18 +248,22 @@ class Wire(asyncio.Protocol):
         length = fields.get(b"content-length")
         if length is not None and (len(length) > 18 or int(length) > self._limit):
             return self._too_large()
-        if b"expect" in fields and fields[b"expect"].lower() == b"100-continue" and not self._pending:
-            self.transport.write(head.CONTINUE)
+        if b"expect" in fields:
+            self._continue(fields[b"expect"])
         data, self._data = self._data, b""
-        if (
-            data
-            and self._target is not None
-            and length is not None
-            and b"expect" not in fields
-            and self._parser.should_keep_alive()
-        ):
+        if data and self._target is not None and length is not None and b"expect" not in fields and self._keeps_alive():
             self.service.heads.saw(data, len(headers), Known(self._target, fields, int(length)))
         return None
+
+    def _continue(self, expect: bytes) -> None:
+        """RFC 9110, 10.1.1. Between the replies of requests before this one it would be taken for one of theirs."""
+        if expect.lower() == b"100-continue" and not self._pending and self._parser.get_http_version() != "1.0":
+            self.transport.write(head.CONTINUE)
+
+    def _keeps_alive(self) -> bool:
+        """Not with HTTP/1.0, where a client would have to be told, nor after an upgrade that was not made."""
+        parser = self._parser
+        return parser.should_keep_alive() and not parser.should_upgrade() and parser.get_http_version() != "1.0"
 
     def _infer_target(self) -> tuple[str, str] | None:
         if not self.service.infers or self._parser.get_method() != b"POST":
@@ -256,11 +281,7 @@ class Wire(asyncio.Protocol):
         else:
             if type(self._body) is bytes:
                 self._body = bytearray(self._body)
-                self.service.buffered += len(self._body)
             self._body += chunk
-            self.service.buffered += len(chunk)
-            if self.service.buffered > self.service.limits.buffered_bytes:
-                self.refuse(503, "the server holds too many request bodies at the moment", "refused")
         if len(self._body) > self._limit:
             self._too_large()
 
@@ -271,7 +292,7 @@ class Wire(asyncio.Protocol):
         if self._deaf:
             return
         body = self._body
-        keep_alive = self._parser.should_keep_alive() and not self._last
+        keep_alive = self._keeps_alive() and not self._last
         if not keep_alive:
             self._deaf = self._last = True
         if self._target is not None:
@@ -286,8 +307,8 @@ class Wire(asyncio.Protocol):
         service = self.service
         body = self._body
         service.received_bytes += len(body)
-        if type(body) is bytearray:
-            service.buffered -= len(body)
+        if self._held:
+            self._let_go()
         self._stage = IDLE
         self._since = service.now
         self._url = self._body = b""
@@ -298,9 +319,20 @@ class Wire(asyncio.Protocol):
             self._pause_reading()
         exchange.start()
 
+    def _hold(self) -> None:
+        """Counts what is held of a body that is not complete yet."""
+        service = self.service
+        service.buffered += len(self._body) - self._held
+        self._held = len(self._body)
+        if service.buffered > service.limits.buffered_bytes:
+            self.refuse(503, "the server holds too many request bodies at the moment", "refused")
+
+    def _let_go(self) -> None:
+        self.service.buffered -= self._held
+        self._held = 0
+
     def _forget_body(self) -> None:
-        if type(self._body) is bytearray:
-            self.service.buffered -= len(self._body)
+        self._let_go()
         self._body = b""
 
     # ---- replies
@@ -336,6 +368,8 @@ class Wire(asyncio.Protocol):
         while pending and (parts := pending[0].reply) is not None:
             done = pending.popleft()
             if not self.closed:
+                if self._write_paused:
+                    self._unwritten += sum(map(len, parts))
                 if len(parts) == 1:
                     self.transport.write(parts[0])
                 elif parts:
@@ -352,9 +386,9 @@ class Wire(asyncio.Protocol):
         """Closes; but while a client still sends what was refused, closing would reset the reply before it is read."""
         if self.closed:
             return
+        self._deaf = True
+        self._since = self.service.now
         if linger and self.transport.can_write_eof():
-            self._deaf = True
-            self._since = self.service.now
             self.transport.write_eof()
         else:
             self.transport.close()
@@ -377,15 +411,18 @@ class Wire(asyncio.Protocol):
         if self._write_paused:
             self._sweep_writing(now)
         elif self._deaf:
-            if not self._pending and age > LINGER:
+            patience = limits.body_timeout if self.transport.get_write_buffer_size() else LINGER
+            if not self._pending and age > patience:
                 self.transport.abort()
+        elif self._read_paused or (self._stage == IDLE and self._pending):
+            self._since = now  # the client waits for us
         elif self._stage == HEAD and age > limits.head_timeout:
             self.refuse(408, f"the request's head did not arrive within {limits.head_timeout:g} s", "timeouts")
-        elif self._stage == BODY:
-            if not self._read_paused and age > limits.body_timeout + self._received / limits.min_rate:
-                self.refuse(408, "the request's body arrives too slowly", "timeouts")
-        elif self._stage == IDLE and not self._pending and age > limits.idle_timeout:
-            self.transport.close()
+        elif self._stage == BODY and age > limits.body_timeout + self._received / limits.min_rate:
+            self.refuse(408, "the request's body arrives too slowly", "timeouts")
+        elif self._stage == IDLE and age > limits.idle_timeout:
+            # closing waits until all is written: for a client that reads, one sweep is enough
+            (self.transport.abort if self.transport.is_closing() else self.transport.close)()
 
     def _sweep_writing(self, now: float) -> None:
         """A client that does not read its replies holds memory: it must make progress."""
