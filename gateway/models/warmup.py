@@ -36,14 +36,18 @@ class Recorder(Protocol):
 
 
 def sample(signature: Signature, rows: int, kind: Kind = "zero") -> dict[str, Array]:
-    """Inputs with `rows` rows where the signature is batched; every other free dimension is 1."""
+    """Inputs with `rows` rows where the signature is batched; every other free dimension is 1.
+
+    An integer without dimensions is 1: it is a size or a step, and onnxruntime dies of some that are 0 (STFT).
+    """
     inputs = {}
     rng = np.random.default_rng(17)
     for name, spec in signature.inputs.items():
         shape = [1 if size < 0 else size for size in spec.shape]
         if signature.batched:
             shape[0] = rows
-        inputs[name] = _filled(spec.datatype, shape, kind, rng)
+        array = _filled(spec.datatype, shape, kind, rng)
+        inputs[name] = np.ones_like(array) if not shape and array.dtype.kind in "iu" else array
     return inputs
 
 
