@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 from math import prod
+from reprlib import repr as brief
 from typing import Any, Final, Protocol
 
 import numpy as np
@@ -219,7 +220,7 @@ def _shared(parameters: dict[str, Any], where: str) -> Shared | None:
     if region is None:
         return None
     if not isinstance(region, str):
-        raise InvalidArgument(f"'shared_memory_region' of {where} must be a string, not {region!r}")
+        raise InvalidArgument(f"'shared_memory_region' of {where} must be a string, not {brief(region)}")
     size = _whole(parameters, "shared_memory_byte_size", where)
     if size is None:
         raise InvalidArgument(f"{where} names a shared memory region without 'shared_memory_byte_size'")
@@ -231,14 +232,14 @@ def _whole(parameters: dict[str, Any], name: str, where: str) -> int | None:
     if value is None:
         return None
     if type(value) is not int or not 0 <= value < 1 << 63:
-        raise InvalidArgument(f"'{name}' of {where} must be a whole number of at least 0, not {value!r}")
+        raise InvalidArgument(f"'{name}' of {where} must be a whole number of at least 0, not {brief(value)}")
     return value
 
 
 def _flag(parameters: dict[str, Any], name: str, where: str, *, default: bool) -> bool:
     value = parameters.get(name, default)
     if type(value) is not bool:
-        raise InvalidArgument(f"'{name}' of {where} must be true or false, not {value!r}")
+        raise InvalidArgument(f"'{name}' of {where} must be true or false, not {brief(value)}")
     return value
 
 

@@ -25,6 +25,9 @@ from gateway.core.errors import InvalidArgument
 from gateway.core.tensor import DATA_TYPES, NAME_OF, STRING, Array, DataType
 
 MAX_RANK: Final = 32
+#: of one dimension, and of all the others together where one is 0: a model may well make something of those
+MAX_SIZE: Final = 1 << 31
+MAX_BESIDE_ZERO: Final = 1 << 24
 
 Data = msgspec.Raw | list[Any] | msgspec.UnsetType
 
@@ -87,13 +90,13 @@ def _with_nan(body: bytes) -> InferDocument:
         found = json.loads(body)
         kept = [
             (item, item.pop("data"))
-            for item in (found["inputs"] if isinstance(found, dict) else ())
+            for item in (found.get("inputs") or () if isinstance(found, dict) else ())
             if isinstance(item, dict) and "data" in item
         ]
         document = msgspec.convert(found, InferDocument)
     except msgspec.ValidationError as error:
         raise InvalidArgument(f"invalid inference request: {error}") from None
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, TypeError) as error:
         raise InvalidArgument(f"failed to parse the request JSON: {error}") from None
     except RecursionError:
         raise InvalidArgument("failed to parse the request JSON: it is nested too deeply") from None
@@ -117,8 +120,19 @@ def check_shape(name: str, shape: list[int]) -> None:
     if len(shape) > MAX_RANK:
         raise InvalidArgument(f"input '{name}' has {len(shape)} dimensions, the limit is {MAX_RANK}")
     for size in shape:
+        if not 0 < size <= MAX_SIZE:
+            _check_unusual(name, shape)
+            return
+
+
+def _check_unusual(name: str, shape: list[int]) -> None:
+    for size in shape:
         if size < 0:
             raise InvalidArgument(f"shape {shape} of input '{name}' has the negative dimension {size}")
+        if size > MAX_SIZE:
+            raise InvalidArgument(f"a dimension of input '{name}' is too large: {size}, the limit is {MAX_SIZE}")
+    if prod(filter(None, shape)) > MAX_BESIDE_ZERO:
+        raise InvalidArgument(f"shape {shape} of input '{name}' is too large for a tensor without elements")
 
 
 def decode_data(name: str, datatype: DataType, shape: list[int], data: Data) -> Array:
@@ -147,6 +161,8 @@ def _values(name: str, kind: type, data: msgspec.Raw) -> list[Any]:
         depth = _depth(bytes(memoryview(data)[:256]))
         if depth < 2:
             raise _mistyped(name, kind, error) from None
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise _mistyped(name, kind, error) from None
     return _nested(name, kind, depth, data)
 
 
@@ -158,7 +174,7 @@ def _nested(name: str, kind: type, depth: int, data: msgspec.Raw) -> list[Any]:
         of = list[of]
     try:
         values: list[Any] = msgspec.json.decode(data, type=of)
-    except msgspec.ValidationError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise _mistyped(name, kind, error) from None
     for _ in range(depth - 1):
         if len(set(map(len, values))) > 1:
@@ -213,5 +229,8 @@ def encode_data(name: str, array: Array) -> bytes:
 
 
 def quote(text: str) -> bytes:
-    """A JSON string."""
-    return orjson.dumps(text)
+    """A JSON string. What the standard library has read may hold lone surrogates: it writes them as it read them."""
+    try:
+        return orjson.dumps(text)
+    except TypeError:
+        return json.dumps(text).encode()
