@@ -134,7 +134,7 @@ def encode(
 
 
 def to_bytes(array: Array) -> bytes:
-    if array.dtype != object:
+    if array.dtype.kind != "O":
         return array.tobytes()
     texts = [text.encode() for text in array.ravel()]
     return b"".join(len(text).to_bytes(4, "little") + text for text in texts)
@@ -149,7 +149,7 @@ def _from_list(output: Mapping[str, Any]) -> Array:
 
 def _from_bytes(output: Mapping[str, Any], blob: bytes) -> Array:
     dtype = DTYPES[output["datatype"]]
-    if dtype != object:
+    if dtype.kind != "O":
         return np.frombuffer(blob, dtype).reshape(output["shape"])
     texts = []
     at = 0

@@ -10,7 +10,6 @@ import warnings
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -75,7 +74,7 @@ def read_case(case: Any) -> Case:
     options.intra_op_num_threads = 1
     try:
         session = ort.InferenceSession(model, options, ["CPUExecutionProvider"])
-    except Exception:  # onnxruntime has a class for each of its codes, without a common one
+    except Exception:  # noqa: BLE001 onnxruntime has a class for each of its codes, without a common one
         return Case(case.name, model, skipped="onnxruntime does not load it")
     for value in (*session.get_inputs(), *session.get_outputs()):
         if value.type not in PROTOCOL_TYPES:
@@ -85,7 +84,7 @@ def read_case(case: Any) -> Case:
     feeds = {name: _array(value) for name, value in zip(names, given, strict=True)}
     try:
         return Case(case.name, model, feeds, _run(session, feeds))
-    except Exception:
+    except Exception:  # noqa: BLE001
         return Case(case.name, model, skipped="onnxruntime does not run it")
 
 
