@@ -82,7 +82,7 @@ class InferExchange(Exchange):
             if length is None:
                 request, self._form = decode(body, None, model, version, service.regions)
             elif length == b"0":
-                signature = service.dataplane.signature(model, version)
+                version, signature = service.dataplane.resolve(model, version, self._key())
                 request, self._form = decode_bare(body, model, version, signature), RAW
             else:
                 json_length = _json_length(length, body, service.limits.json_bytes)
@@ -93,9 +93,12 @@ class InferExchange(Exchange):
         request.arrived = self.arrived
         request.trace = self._trace
         if b"sluice-key" in fields:
-            request.key = fields[b"sluice-key"].decode("latin-1")
+            request.key = self._key()
         self._request = request
         service.dataplane.submit(request, self._done)
+
+    def _key(self) -> str:
+        return self._fields.get(b"sluice-key", b"").decode("latin-1")
 
     def _done(self, outcome: Outcome) -> None:
         if self.wire.closed:
