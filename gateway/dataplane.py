@@ -11,7 +11,7 @@ import logging
 import time
 
 from gateway.core.errors import Internal, SluiceError
-from gateway.core.infer import Done, InferRequest, InferResponse, Outcome
+from gateway.core.infer import Done, InferRequest, InferResponse, Outcome, nobody
 from gateway.core.signature import Signature
 from gateway.models.manager import Manager
 from gateway.routing.split import Splits
@@ -31,7 +31,6 @@ class Dataplane:
 
         Never raises.
         """
-        request.done = done
         model = request.model
         version = request.version
         try:
@@ -41,6 +40,7 @@ class Dataplane:
         except SluiceError as error:
             done(error)
             return
+        request.done = done
         request.handle = handle
         request.queued = time.perf_counter_ns()
         try:
@@ -91,6 +91,8 @@ class Dataplane:
         except Exception:
             # it has had its one call: nobody else may be told, and the version must not stay pinned
             logger.exception("the answer of %s could not be given", handle.id, extra={"request_id": request.id})
+        # who waited holds the request, and this holds him: the tensors would be the garbage collector's to free
+        request.done = nobody
         if isinstance(outcome, InferResponse):
             handle.statistics.succeeded(request)
         else:

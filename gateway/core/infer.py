@@ -49,7 +49,7 @@ class InferRequest:
         self.version = version
         self.id = id
         self.inputs = inputs
-        self.done: Done = _nobody
+        self.done: Done = nobody
 
 
 class InferResponse:
@@ -76,5 +76,6 @@ Outcome = InferResponse | SluiceError
 Done = Callable[[Outcome], None]
 
 
-def _nobody(outcome: Outcome) -> None:
-    raise AssertionError("a request was answered before it was submitted")
+def nobody(outcome: Outcome) -> None:
+    """The `done` of a request that is not submitted yet, or answered already."""
+    raise AssertionError("there is nobody to answer")

@@ -380,7 +380,9 @@ class Batcher:
             request.started = run.started
             request.computed = run.ended
         if run.error is not None:
-            self._settle(run.requests[0], _as_error(run.error))
+            # its traceback leads back to the run: a cycle round the tensors
+            error, run.error = run.error, None
+            self._settle(run.requests[0], _as_error(error))
             return
         self.cost.record(run.elements, infer_ns)
         if self._merge:
