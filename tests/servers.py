@@ -8,7 +8,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +24,8 @@ class Server:
     rest: str
     admin: str
     models: Path
+    process: subprocess.Popen[bytes]
+    log: Callable[[], str]
 
     @property
     def host(self) -> str:
@@ -60,8 +62,9 @@ def running(models: Path, state: Path, *, start_limit: float = 20.0, **settings:
         )
         try:
             _await_ready(process, rest, log, start_limit)
-            yield Server(rest, admin, models)
-            assert process.poll() is None, _text(log)
+            yield Server(rest, admin, models, process, lambda: _text(log))
+            # a test may have ended it, and waited for it; else it must be there
+            assert process.returncode is not None or process.poll() is None, _text(log)
         finally:
             process.terminate()
             process.wait(20)
