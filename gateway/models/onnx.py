@@ -7,8 +7,9 @@ import importlib
 import logging
 import os
 import re
+import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -23,7 +24,7 @@ from gateway.models.declaration import Declared, derive, read_labels, unbatched
 from gateway.models.graph import Graph
 from gateway.models.memory import trim
 from gateway.models.threads import make_pool
-from gateway.models.warmup import agrees
+from gateway.models.warmup import agrees, fastest, sample
 
 # Before it is loaded: the official builds report to their maker from then on, with a thread and a cache on disk.
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"
@@ -32,6 +33,10 @@ logger = logging.getLogger("sluice.models")
 
 #: names of outputs, inputs, options → the outputs
 Run = Callable[[Sequence[str], Mapping[str, Array], Any], list[Array]]
+
+#: a model whose file is smaller is tried in the caller's thread alone, and stays there if a row takes less time
+SMALL_BYTES: Final = 8 << 20
+BRIEF_NS: Final = 1_000_000
 
 FATAL: Final = 4  # what goes wrong is raised, so that the runtime has nothing to print
 
@@ -56,9 +61,10 @@ class Runtime:
     """Loads models.
 
     threads     1: a model computes in the thread of the caller. More: in that and one pool for all models of the
-                process, whose threads sleep between runs and whose number stays what it is. A model whose config asks
-                for threads has those instead, which spin during its runs only. onnxruntime makes the pool once, so the
-                first Runtime of the process decides.
+                process, whose threads sleep between runs and whose number stays what it is. A model that is measured
+                as brief computes in the caller's thread alone; one whose config asks for threads has those instead,
+                which spin during its runs only. onnxruntime makes the pool once, so the first Runtime of the process
+                decides.
                 Where onnxruntime is not one that threads.py knows: with more than 1 the pool's threads spin for up to
                 50 ms after each run that they had a part in, and what a model's config asks for is ignored.
     providers   onnxruntime's execution providers, in order of preference
@@ -85,6 +91,16 @@ class Runtime:
         graph = Graph.read(path)
         graph.check_external(path.parent)
         spliced = graph.without_zipmap()
+        shares = self._pool.threads > 1 and not self._pool.only and config.threading == Threading()
+        if shares and path.stat().st_size < SMALL_BYTES:
+            # waking the pool costs more than it gives: a small tree took 11 µs instead of 5
+            alone = self._open(path, graph, spliced, replace(config, threading=Threading(intra_op=1)), folder)
+            if _is_brief(alone):
+                return alone
+            alone.close()
+        return self._open(path, graph, spliced, config, folder)
+
+    def _open(self, path: Path, graph: Graph, spliced: bytes | None, config: ModelConfig, folder: Path) -> OnnxModel:
         options = self._options(folder.name, config.threading)
         if spliced is not None and graph.externals:
             options.add_session_config_entry("session.model_external_initializers_file_folder_path", str(path.parent))
@@ -122,6 +138,13 @@ class Runtime:
         if threading.inter_op > 1:
             options.execution_mode = ort.ExecutionMode.ORT_PARALLEL
         return options
+
+
+def _is_brief(model: OnnxModel) -> bool:
+    try:
+        return fastest(model, sample(model.signature, 1), time.perf_counter() + 0.05) < BRIEF_NS
+    except SluiceError:
+        return False
 
 
 class OnnxModel:

@@ -122,7 +122,7 @@ def _measure(executable: Executable, cost: Recorder, growth: Recorder) -> None:
     while rows <= limit:
         inputs = sample(signature, rows, kind)
         try:
-            ns = _fastest(executable, inputs, end)
+            ns = fastest(executable, inputs, end)
         except SluiceError as error:
             if kind == "zero":
                 logger.info(
@@ -139,7 +139,7 @@ def _measure(executable: Executable, cost: Recorder, growth: Recorder) -> None:
         rows *= 2
 
 
-def _fastest(executable: Executable, inputs: dict[str, Array], end: float) -> int:
+def fastest(executable: Executable, inputs: dict[str, Array], end: float) -> int:
     """Nanoseconds of the fastest of up to ten runs, of fewer where time is up."""
     names = executable.signature.output_names
     fastest = 1 << 62
