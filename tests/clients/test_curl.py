@@ -43,7 +43,7 @@ def curl(server: Server, tmp_path: Path) -> Any:
         body, head = tmp_path / "body", tmp_path / "head"
         outputs = [word for url in urls for word in ("-o", str(tmp_path / "other"), server.rest + url)]
         written = "%{http_code} %{http_version} %{num_connects}\n"
-        command = ["curl", "-sSv", "--max-time", "20", "-D", str(head), "-w", written, *options, *outputs]
+        command = ["curl", "-sSv", "--max-time", "60", "-D", str(head), "-w", written, *options, *outputs]
         done = subprocess.run([*command, "-o", str(body), server.rest + path], input=stdin, capture_output=True)
         assert done.returncode == 0, done.stderr.decode()
         figures = done.stdout.decode().splitlines()[-1].split()
