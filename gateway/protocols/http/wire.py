@@ -456,6 +456,8 @@ class Wire(asyncio.Protocol):
     def shutdown(self) -> None:
         """uvicorn's call when it stops: requests that have begun are answered, then the connection closes."""
         self._last = True
+        if self._pending:
+            self._pending[-1].last_call()
         # a request may be in the socket's buffer already: the loop reads it before this comes round
         self.loop.call_later(0.05, self._close_if_idle)
 
