@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -36,7 +37,9 @@ def batch_policy(config: ModelConfig, signature: Signature, defaults: BatchPolic
     )
 
 
-def onnx_engine(runtime: Runtime, pool: ThreadPoolExecutor, defaults: BatchPolicy) -> Engine:
+def onnx_engine(
+    runtime: Runtime, pool: ThreadPoolExecutor, defaults: BatchPolicy, told: Callable[[str, float | None], None]
+) -> Engine:
     """`pool` runs what does not run inline; its threads are as many as instances that were ever busy at once."""
 
     def load(path: Path, config: ModelConfig) -> Executable:
@@ -52,4 +55,4 @@ def onnx_engine(runtime: Runtime, pool: ThreadPoolExecutor, defaults: BatchPolic
         policy = batch_policy(config, executable.signature, defaults)
         return Batcher(executable, policy, statistics, pool, *learned)
 
-    return Engine(load, warmed, serve)
+    return Engine(load, warmed, serve, told)
