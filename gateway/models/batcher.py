@@ -19,7 +19,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
-from gateway.core.errors import Cancelled, Internal, SluiceError, Unavailable
+from gateway.core.errors import Cancelled, SluiceError, Unavailable
 from gateway.core.infer import QUEUED, RUNNING, SETTLED, InferRequest, Outcome
 from gateway.core.observe import Statistics
 from gateway.core.servable import Executable, Settle
@@ -27,7 +27,7 @@ from gateway.core.signature import Signature
 from gateway.core.tensor import STRING, Array
 from gateway.models.cost import Cost, Growth
 from gateway.models.inline import Inline
-from gateway.models.run import Run, shape_key
+from gateway.models.run import Run, as_error, shape_key
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -315,7 +315,7 @@ class Batcher:
         if run.error is not None:
             # its traceback leads back to the run: a cycle round the tensors
             error, run.error = run.error, None
-            self._settle(run.requests[0], _as_error(error))
+            self._settle(run.requests[0], as_error(error))
             return
         run.record(self.cost, self.growth, self._statistics, merges=self._merge)
         for request, response in run.responses():
@@ -345,11 +345,3 @@ class Batcher:
 def _nbytes(array: Array) -> int:
     """What it holds. Of strings, numpy counts the pointers only."""
     return array.nbytes + (sum(map(len, array.flat)) if array.dtype == STRING else 0)
-
-
-def _as_error(error: Exception) -> SluiceError:
-    if isinstance(error, SluiceError):
-        return error
-    failure = Internal("the model failed; the server's log has the reason")
-    failure.__cause__ = error
-    return failure

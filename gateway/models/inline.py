@@ -18,7 +18,7 @@ from gateway.core.infer import RUNNING, InferRequest, InferResponse
 from gateway.core.observe import Statistics
 from gateway.core.servable import Executable, Settle
 from gateway.models.cost import Cost, Growth
-from gateway.models.run import Run, shape_key
+from gateway.models.run import Run, as_error, shape_key
 
 #: a request that arrived so soon after the one before was computed was read in the same turn of the loop
 NEAR_NS: Final = 50_000
@@ -127,7 +127,7 @@ class Inline:
         run = Run(requests)
         try:
             run.execute(self._compute, self._signature)
-        except SluiceError as error:
+        except Exception as error:  # noqa: BLE001 - whatever it is, the others of the turn are answered
             self._failed(requests, error)
             return
         run.record(self._cost, self._growth, self._statistics, merges=True)
@@ -135,7 +135,7 @@ class Inline:
             request.started, request.computed = run.started, run.ended
             request.settle(request, response)
 
-    def _failed(self, requests: list[InferRequest], error: SluiceError) -> None:
+    def _failed(self, requests: list[InferRequest], error: Exception) -> None:
         """One bad request costs only itself."""
         if len(requests) > 1:
             for request in requests:
@@ -143,4 +143,4 @@ class Inline:
             return
         (request,) = requests
         request.started = request.computed = time.perf_counter_ns()
-        request.settle(request, error)
+        request.settle(request, as_error(error))

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from gateway.core.errors import Internal
+from gateway.core.errors import Internal, SluiceError
 from gateway.core.infer import InferRequest, InferResponse
 from gateway.core.observe import Statistics
 from gateway.core.signature import Signature
@@ -87,3 +87,12 @@ def shape_key(request: InferRequest, signature: Signature) -> Any:
     if not signature.ragged:
         return None
     return [request.inputs[name].shape[1:] for name in signature.inputs]
+
+
+def as_error(error: Exception) -> SluiceError:
+    """What the caller hears of it. The cause of what was not foreseen is for the log."""
+    if isinstance(error, SluiceError):
+        return error
+    failure = Internal("the model failed; the server's log has the reason")
+    failure.__cause__ = error
+    return failure
