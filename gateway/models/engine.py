@@ -14,7 +14,7 @@ from gateway.core.signature import Signature
 from gateway.models.batcher import Batcher, BatchPolicy
 from gateway.models.config import ModelConfig
 from gateway.models.cost import Cost, Growth
-from gateway.models.loader import Engine
+from gateway.models.loader import Engine, silent
 from gateway.models.warmup import measure, warm
 
 if TYPE_CHECKING:
@@ -38,7 +38,10 @@ def batch_policy(config: ModelConfig, signature: Signature, defaults: BatchPolic
 
 
 def onnx_engine(
-    runtime: Runtime, pool: ThreadPoolExecutor, defaults: BatchPolicy, told: Callable[[str, float | None], None]
+    runtime: Runtime,
+    pool: ThreadPoolExecutor,
+    defaults: BatchPolicy,
+    told: Callable[[str, float | None], None] = silent,
 ) -> Engine:
     """`pool` runs what does not run inline; its threads are as many as instances that were ever busy at once."""
 

@@ -23,6 +23,10 @@ from gateway.models.repository import ModelFolder
 logger = logging.getLogger("sluice.models")
 
 
+def silent(model: str, seconds: float | None) -> None:
+    """Nobody listens."""
+
+
 @dataclass(frozen=True, slots=True)
 class Engine:
     """What runs models, given by the composition root.
@@ -39,7 +43,7 @@ class Engine:
     load: Callable[[Path, ModelConfig], Executable]
     warm: Callable[[Executable, ModelConfig], Any]
     serve: Callable[[Executable, ModelConfig, Statistics, Any], Servable]
-    told: Callable[[str, float | None], None] = lambda model, seconds: None
+    told: Callable[[str, float | None], None] = silent
 
 
 class Loader:
