@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain
 from operator import attrgetter
 from typing import Any, Final
@@ -112,17 +112,20 @@ class _Schema:
     def fill(self, columns: Columns, records: list[Any]) -> None:
         if self._numbers:
             self._fill_numbers(columns, records)
-        for field, values in zip(self._others, _across(self._other_values(records), len(self._others)), strict=True):
-            column(columns, field, values, checked=True)
+        if self._others:
+            # no record, no row to turn into columns
+            across = zip(*self._other_values(records), strict=True) if records else [()] * len(self._others)
+            for field, values in zip(self._others, across, strict=True):
+                column(columns, field, values, checked=True)
 
     def _fill_numbers(self, columns: Columns, records: list[Any]) -> None:
         """All numbers at once: a missing one is NaN already, a `null` among them costs a slower way."""
         rows, count = len(records), len(self._numbers)
-        values = self._number_values(records)
         try:
-            matrix: Array = np.fromiter(chain.from_iterable(values), np.float64, rows * count).reshape(rows, count)
+            values = chain.from_iterable(self._number_values(records))
+            matrix: Array = np.fromiter(values, np.float64, rows * count).reshape(rows, count)
         except TypeError:
-            matrix = np.array(values, np.float64).reshape(rows, count)
+            matrix = np.array(list(self._number_values(records)), np.float64).reshape(rows, count)
         missing: Array = np.isnan(matrix)
         some = set(rows_where(missing.T))
         for at, field in enumerate(self._numbers):
@@ -160,18 +163,21 @@ def _struct(wanted: Iterable[tuple[int, Path, Field]], at: str, names: dict[int,
     return msgspec.defstruct("Record", members, rename=rename, gc=False)
 
 
-def _reader(names: Sequence[str]) -> Callable[[list[Any]], list[tuple[Any, ...]]]:
-    """Gives each record's values of these attributes."""
-    if not names:
-        return lambda records: []
-    together = attrgetter(*names)
+def _reader(names: Sequence[str]) -> Callable[[list[Any]], Iterator[tuple[Any, ...]]]:
+    """Gives each record's values of these attributes, one record at a time: rows that are kept wake the collector."""
+    if not any("." in name for name in names):
+        get = attrgetter(*names) if names else None
+        if len(names) == 1:
+            return lambda records: zip(map(get, records), strict=True)  # type: ignore[arg-type]
+        return lambda records: map(get, records)  # type: ignore[arg-type]
+    together = attrgetter(*names, names[0])  # a tuple in any case
 
-    def read(records: list[Any]) -> list[tuple[Any, ...]]:
-        try:
-            values = list(map(together, records))
-        except AttributeError:  # an object on the way to a field is null
-            return [tuple(_step_by_step(record, name) for name in names) for record in records]
-        return values if len(names) > 1 else list(zip(values, strict=True))
+    def read(records: list[Any]) -> Iterator[tuple[Any, ...]]:
+        for record in records:
+            try:
+                yield together(record)[:-1]
+            except AttributeError:  # an object on the way to a field is null
+                yield tuple(_step_by_step(record, name) for name in names)
 
     return read
 
@@ -182,7 +188,3 @@ def _step_by_step(record: Any, name: str) -> Any:
             return None
         record = getattr(record, step)
     return record
-
-
-def _across(rows: list[tuple[Any, ...]], count: int) -> list[tuple[Any, ...]]:
-    return list(zip(*rows, strict=True)) if rows else [()] * count

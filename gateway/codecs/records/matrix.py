@@ -24,8 +24,8 @@ def rows_of(matrix: Array) -> list[bytes]:
     return [data[at : at + length] for at in range(0, len(data), length)]
 
 
-def strings(columns: Columns, name: str, part: Array, charset: Charset, each: int = 1) -> Array:
-    """[n, width] to n strings without the blanks behind them; `each` of them belong to a record.
+def strings(columns: Columns, name: str, part: Array, charset: Charset) -> Array:
+    """[n, width] to n strings without the blanks behind them: the first of each record, the second of each…
 
     A record with a byte that is no character of the set is blamed.
     """
@@ -38,5 +38,5 @@ def strings(columns: Columns, name: str, part: Array, charset: Charset, each: in
             found = value.find(UNREADABLE)
             if found >= 0:
                 byte = data[at * width + found]
-                columns.blame(at // each, f"field '{name}' has the byte {byte:#04x}, which {charset.name} lacks")
+                columns.blame(at % columns.rows, f"field '{name}' has the byte {byte:#04x}, which {charset.name} lacks")
     return np.fromiter(values, object, count)

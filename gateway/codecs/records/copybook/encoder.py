@@ -38,10 +38,14 @@ class CopybookEncoder:
     def encode(self, columns: Columns) -> Encoded:
         errors: dict[int, str] = {}
         parts = [self._part(columns, *field, errors) for field in self._fields]
-        values = [b""] * columns.rows
-        for counts, rows in self._by_counts(columns, errors):
-            for row, value in zip(rows.tolist(), rows_of(self._records(parts, counts, rows)), strict=True):
-                values[row] = value
+        groups = self._by_counts(columns, errors)
+        if len(groups) == 1:
+            values = rows_of(self._records(parts, *groups[0]))
+        else:
+            values = [b""] * columns.rows
+            for counts, rows in groups:
+                for row, value in zip(rows.tolist(), rows_of(self._records(parts, counts, rows)), strict=True):
+                    values[row] = value
         for row in errors:
             values[row] = b""
         return Encoded(values, errors)

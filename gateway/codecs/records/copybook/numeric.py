@@ -21,70 +21,57 @@ from gateway.core.tensor import Array
 Floats = Literal["ibm", "ieee-big", "ieee-little"]
 Numbers = tuple[Array, Array | None]
 
-_NAN: Final = np.nan
 #: digits that float64 holds exactly
 _EXACT: Final = 15
-
-
-def _tables() -> tuple[Array, Array, Array]:
-    """byte → its two digits as a number, the digit of its high half, the sign of its low half; NaN for others."""
-    high, low = np.divmod(np.arange(256), 16)
-    digit = np.where(high < 10, high, _NAN)
-    pair = np.where((high < 10) & (low < 10), high * 10 + low, _NAN)
-    sign = np.where(low < 10, _NAN, np.where((low == 11) | (low == 13), -1.0, 1.0))
-    return pair, digit, sign
-
-
-_PAIR, _HIGH, _SIGN = _tables()
-#: the digit of a packed number's last byte
-_LAST: Final = _HIGH + 0 * _SIGN
-_NEGATIVE: Final = _SIGN < 0
+#: where a byte is no digit: any number above 9
+_NONE: Final = 255
+_NEVER: Final = np.zeros(0, np.bool_)
 
 
 @lru_cache(maxsize=256)
 def _powers(count: int, step: int, last: int) -> Array:
     """10**(last + step * (count - 1)) … 10**last"""
-    return 10.0 ** (last + step * np.arange(count - 1, -1, -1))
+    powers: Array = 10.0 ** (last + step * np.arange(count - 1, -1, -1))
+    return powers
 
 
-def _weigh(digits: Array, step: int, last: int) -> Array:
-    """[n, k] of digits or pairs of them to numbers, the last weighing 10**last; float64, NaN for what has no value."""
-    return digits @ _powers(digits.shape[1], step, last)
-
-
-def _nowhere(bad: Array) -> Array | None:
-    return bad if bad.any() else None
-
-
-def _finish(low: Array, high: Array | None, shift: int, digits: int, negative: Array) -> Numbers:
-    """`high` counts 10**shift, where the digits do not fit in one float64."""
-    if high is None:
-        np.negative(low, out=low, where=negative)
-        low += 0.0  # no -0
-        return low, _nowhere(np.isnan(low))
-    bad = np.isnan(low) | np.isnan(high)
-    low, high = np.where(bad, 0, low), np.where(bad, 0, high)
-    if digits <= 18:
-        whole = high.astype(np.int64) * 10**shift + low.astype(np.int64)
-        return np.where(negative, -whole, whole), _nowhere(bad)
-    total = high * 10.0**shift + low
-    return np.where(negative, -total, total) + 0.0, _nowhere(bad)
+def _sum(digits: Array, pairs: bool, count: int, negative: Array) -> Array:
+    """[n, k] of digits, or of pairs of them with a digit last, as numbers of `count` digits."""
+    width = digits.shape[1]
+    weights = np.append(_powers(width - 1, 2, 1), 1.0) if pairs else _powers(width, 1, 0)
+    sign = 1 - 2 * negative.view(np.int8)
+    if count <= _EXACT:
+        values = digits @ weights
+        values *= sign
+        values += 0.0  # no -0
+        return values
+    # in two parts, of which each is exact
+    cut = width - (8 if pairs else 15)
+    low, high = digits[:, cut:] @ weights[cut:], digits[:, :cut] @ (weights[:cut] / 10.0**_EXACT)
+    if count <= 18:
+        return (high.astype(np.int64) * 10**_EXACT + low.astype(np.int64)) * sign
+    rounded: Array = (high * 10.0**_EXACT + low) * sign + 0.0
+    return rounded
 
 
 def read_packed(part: Array, digits: int, *, signed: bool) -> Numbers:
     """COMP-3. A negative number in an unsigned field is none, nor is one with more than `digits`."""
-    last = part[:, -1]
-    ones = _LAST[last]
-    negative = _NEGATIVE[last]
-    if not signed:
-        ones[negative] = _NAN
-    if digits % 2 == 0:
-        ones[part[:, 0] > 0x0F] = _NAN
-    pairs = part[:, :-1]
-    if digits <= _EXACT:
-        return _finish(ones + _weigh(_PAIR[pairs], 2, 1), None, 0, digits, negative)
-    low, high = pairs[:, -7:], pairs[:, :-7]
-    return _finish(ones + _weigh(_PAIR[low], 2, 1), _weigh(_PAIR[high], 2, 0), 15, digits, negative)
+    high, low = part >> 4, part & 15
+    sign = low[:, -1].copy()
+    negative = (sign == 0xD) | (sign == 0xB)
+    low[:, -1] = 0
+    bad: Array | None = None
+    first = 0 if digits % 2 == 0 else 9
+    fine = high.max(initial=0) < 10 and low.max(initial=0) < 10 and sign.min(initial=15) > 9
+    if not fine or (not first and high[:, 0].any()) or (not signed and negative.any()):
+        bad = np.concatenate([high, low], axis=1).max(axis=1) > 9
+        bad |= (sign < 10) | (high[:, 0] > first) | (negative & (not signed))
+        high[bad] = low[bad] = 0
+    ones = high[:, -1].copy()
+    high *= 10
+    high += low
+    high[:, -1] = ones
+    return _sum(high, True, digits, negative), bad
 
 
 class Zoned:
@@ -98,66 +85,68 @@ class Zoned:
         """`overpunched`: in ASCII, signs are written as -fsign=EBCDIC does."""
         self.zero: Final = charset.encode("0")[0]
         self.plus, self.minus = charset.encode("+-")
-        codes = np.arange(256)
-        self.digit: Final = np.where((codes >= self.zero) & (codes < self.zero + 10), codes - self.zero, _NAN)
-        self.signed: Final = self.digit.copy()
-        self.negative: Final = np.zeros(256, np.bool_)
-        positives, negatives = ["{ABCDEFGHI"], ["}JKLMNOPQR"]
+        positives, negatives = "{ABCDEFGHI", "}JKLMNOPQR"
         if charset.ebcdic:
             zones = [(zone << 4 | digit, digit, zone in (0xB, 0xD)) for zone in range(10, 16) for digit in range(10)]
         else:
-            negatives.append("pqrstuvwxy")
-            zones = [
-                (charset.encode(char)[0], digit, minus)
-                for minus, sets in ((False, positives), (True, negatives))
-                for chars in sets
-                for digit, char in enumerate(chars)
-            ]
+            chars = [("0123456789", False), (positives, False), (negatives, True), ("pqrstuvwxy", True)]
+            zones = [(charset.encode(signs[digit])[0], digit, minus) for signs, minus in chars for digit in range(10)]
+            if not overpunched:
+                positives, negatives = "0123456789", "pqrstuvwxy"
+        self.signed: Final = np.full(256, _NONE, np.uint8)
+        self.negative: Final = np.zeros(256, np.bool_)
         for code, digit, minus in zones:
             self.signed[code], self.negative[code] = digit, minus
         if charset.ebcdic:
             self.write_plus, self.write_minus = (np.arange(zone, zone + 10, dtype=np.uint8) for zone in (0xC0, 0xD0))
         else:
-            sets = ("{ABCDEFGHI", "}JKLMNOPQR") if overpunched else ("0123456789", "pqrstuvwxy")
-            self.write_plus, self.write_minus = (np.frombuffer(charset.encode(chars), np.uint8) for chars in sets)
+            self.write_plus, self.write_minus = (
+                np.frombuffer(charset.encode(chars), np.uint8) for chars in (positives, negatives)
+            )
 
     def read(self, part: Array, digits: int, *, signed: bool, leading: bool, separate: bool) -> Numbers:
+        at = 0 if leading else part.shape[1] - 1
+        over = part[:, at]
+        bad: Array | None = None
         if separate:
-            sign, body = (part[:, 0], part[:, 1:]) if leading else (part[:, -1], part[:, :-1])
-            negative = sign == self.minus
-            values = self.digit[body]
-            values[(sign != self.plus) & ~negative, -1] = _NAN
+            values = (part[:, 1:] if leading else part[:, :-1]) - np.uint8(self.zero)
+            negative = over == self.minus
+            wrong = ~(negative | (over == self.plus))
         else:
-            at = 0 if leading else part.shape[1] - 1
-            over = part[:, at]
-            negative = self.negative[over]
-            values = self.digit[part]
+            values = part - np.uint8(self.zero)
             values[:, at] = self.signed[over]
-            if not signed:
-                values[negative, at] = _NAN
-        if digits <= _EXACT:
-            return _finish(_weigh(values, 1, 0), None, 0, digits, negative)
-        return _finish(_weigh(values[:, -15:], 1, 0), _weigh(values[:, :-15], 1, 0), 15, digits, negative)
+            negative = self.negative[over]
+            wrong = negative if not signed else None
+        if values.max(initial=0) > 9 or (wrong is not None and wrong.any()):
+            bad = values.max(axis=1) > 9
+            if wrong is not None:
+                bad |= wrong
+            values[bad] = 0
+        return _sum(values, False, digits, negative), bad
 
     def write(self, values: Array, digits: int, *, signed: bool, leading: bool, separate: bool) -> Array:
-        body = (_digits(np.abs(values), digits) + self.zero).astype(np.uint8)
+        body = _digits(np.abs(values), digits)
+        over = body[:, 0 if leading else -1].copy()
+        body += np.uint8(self.zero)
         if not signed:
             return body
         negative = values < 0
         if separate:
             sign = np.where(negative, self.minus, self.plus).astype(np.uint8)[:, None]
             return np.hstack([sign, body] if leading else [body, sign])
-        at = 0 if leading else digits - 1
-        over = body[:, at] - self.zero
-        body[:, at] = np.where(negative, self.write_minus[over], self.write_plus[over])
+        body[:, 0 if leading else -1] = np.where(negative, self.write_minus[over], self.write_plus[over])
         return body
 
 
 def _digits(values: Array, count: int) -> Array:
     """n whole numbers of at least 0 to [n, count] of their digits."""
     digits = np.empty((len(values), count), np.uint8)
+    if count < 10:
+        values = values.astype(np.uint32)
     for at in range(count - 1, -1, -1):
-        values, digits[:, at] = np.divmod(values, 10)
+        tens = values // 10  # divmod is far slower than this
+        digits[:, at] = values - tens * 10
+        values = tens
     return digits
 
 
@@ -174,8 +163,8 @@ def read_binary(part: Array, *, signed: bool, order: str) -> Numbers:
     """`order` is ``>`` or ``<``. A value of 2**63 and more is none."""
     kind = "i" if signed else "u"
     found = np.ascontiguousarray(part).view(f"{order}{kind}{part.shape[1]}").ravel()
-    bad = None if signed or part.shape[1] < 8 else _nowhere(found >= np.uint64(1 << 63))
-    return found.astype(np.int64), bad
+    beyond: Array = found >= np.uint64(1 << 63) if found.dtype.char in "LQ" else _NEVER
+    return found.astype(np.int64), beyond if beyond.any() else None
 
 
 def write_binary(values: Array, width: int, *, order: str) -> Array:
