@@ -12,6 +12,9 @@ import numpy as np
 from gateway.core.errors import InvalidArgument
 from gateway.core.tensor import STRING, Array
 
+#: columns that a pipeline adds to those of the record, to be written as any other: the model and version that answered
+MODEL: Final = "$model"
+VERSION: Final = "$version"
 TOMBSTONE: Final = "it has no value (a tombstone)"
 
 
@@ -55,12 +58,15 @@ class Columns:
     fields  name → array with dim 0 = `rows`: [rows], or [rows, k] where a record has k values
     valid   name → bool array of the field's shape, False where a value is missing; no entry: nothing is missing
     errors  row → the reason why this record, and no other, could not be used
+    counts  where a record may have several rows of the model's inputs (a whole request is a record): how many each
+            one has; dim 0 of `fields` is then their sum, 0 for a record that is in `errors`
     """
 
     rows: int
     fields: dict[str, Array]
     valid: dict[str, Array] = field(default_factory=dict)
     errors: dict[int, str] = field(default_factory=dict)
+    counts: Array | None = None
 
     def blame(self, row: int, reason: str) -> None:
         """The first reason stays: later ones often follow from it."""
@@ -80,16 +86,25 @@ class Columns:
 
     def take(self, at: Array) -> Columns:
         """The rows at these indexes. Errors stay behind."""
+        rows = self.rows_of(at)
         return Columns(
             len(at),
-            {name: array[at] for name, array in self.fields.items()},
-            {name: mask[at] for name, mask in self.valid.items()},
+            {name: array[rows] for name, array in self.fields.items()},
+            {name: mask[rows] for name, mask in self.valid.items()},
+            counts=None if self.counts is None else self.counts[at],
         )
+
+    def rows_of(self, at: Array) -> Array:
+        """Where in the arrays the records at these indexes lie."""
+        if self.counts is None:
+            return at
+        ends = np.cumsum(self.counts)
+        return np.concatenate([np.arange(0), *(np.arange(ends[i] - self.counts[i], ends[i]) for i in at.tolist())])
 
     def joined(self, fields: Mapping[str, Array]) -> Columns:
         """With more fields of the same rows, a model's outputs say; those hide fields of the same name."""
         valid = {name: mask for name, mask in self.valid.items() if name not in fields}
-        return Columns(self.rows, {**self.fields, **fields}, valid, self.errors)
+        return Columns(self.rows, {**self.fields, **fields}, valid, self.errors, self.counts)
 
 
 @dataclass(slots=True)
