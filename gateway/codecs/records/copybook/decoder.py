@@ -80,20 +80,29 @@ class CopybookDecoder:
 
     def decode(self, values: Sequence[bytes | None]) -> Columns:
         columns = Columns(len(values), {})
-        for counts, rows in self._by_counts(values, columns):
-            size = self._layout.place(counts).size
-            whole = values if len(rows) == columns.rows else [values[row] for row in rows]
-            good = rows if _all_fit(whole, size) else [row for row in rows if _fits(values[row], size, row, columns)]
-            if len(good) == columns.rows:
-                self._read(columns, matrix(values, size), counts)  # type: ignore[arg-type]  # None does not fit
-                return columns
-            part = Columns(len(good), {})
-            self._read(part, matrix([values[row] or b"" for row in good], size), counts)
-            self._merge(columns, part, np.array(good, np.intp))
+        if not self._layout.counters:
+            fitting = _fitting(values, self._layout.size, columns)
+            if fitting is not None:
+                self._read(columns, matrix(fitting, self._layout.size), ())
+        else:
+            for counts, rows in self._by_counts(values, columns):
+                self._read_some(columns, values, counts, rows)
         for wanted in self.wanted:
             if wanted.name not in columns.fields:
                 self._reserve(columns, wanted)
         return columns
+
+    def _read_some(
+        self, columns: Columns, values: Sequence[bytes | None], counts: tuple[int, ...], rows: Sequence[int]
+    ) -> None:
+        size = self._layout.place(counts).size
+        part = Columns(len(rows), {})
+        fitting = _fitting([values[row] for row in rows], size, part)
+        if fitting is not None:
+            self._read(part, matrix(fitting, size), counts)
+            self._merge(columns, part, np.array(rows, np.intp))
+        for row, reason in part.errors.items():
+            columns.blame(rows[row], reason)
 
     def _start(self, leaf: Leaf) -> int:
         return int(self._layout.place(self._layout.most).starts[leaf.order])
@@ -103,12 +112,10 @@ class CopybookDecoder:
     ) -> Iterable[tuple[tuple[int, ...], Sequence[int]]]:
         """The rows by what their variable tables count; those whose counters cannot be read are blamed."""
         layout = self._layout
-        if not layout.counters:
-            return [((), range(columns.rows))]
         rows = [row for row, value in enumerate(values) if value is not None and len(value) >= self._head]
         if len(rows) < columns.rows:
             for row in set(range(columns.rows)).difference(rows):
-                _fits(values[row], max(self._head, layout.place(layout.least).size), row, columns)
+                columns.blame(row, _misfit(values[row], max(self._head, layout.place(layout.least).size)))
         heads = matrix([(values[row] or b"")[: self._head] for row in rows], self._head)
         counts = np.empty((len(rows), len(layout.counters)), np.int64)
         good = np.ones(len(rows), np.bool_)
@@ -221,8 +228,6 @@ class CopybookDecoder:
                 self._reserve(columns, wanted)
             columns.fields[name][rows] = part.fields[name]
             columns.valid[name][rows] = part.valid.get(name, True)
-        for row, reason in part.errors.items():
-            columns.blame(int(rows[row]), reason)
 
 
 def _wanted(layout: RecordLayout, field: Field) -> Wanted:
@@ -277,22 +282,25 @@ def _group(members: list[tuple[Wanted, Array, Array | None]], size: int) -> _Gro
     return _Group(leaf, record, tuple(parts))
 
 
-def _all_fit(values: Sequence[bytes | None], size: int) -> bool:
-    try:
-        return set(map(len, values)) <= {size}  # type: ignore[arg-type]
-    except TypeError:
-        return False
+def _fitting(values: Sequence[bytes | None], size: int, columns: Columns) -> list[bytes] | None:
+    """The values, with one that fits in the place of each that does not, which is blamed; None where none does."""
+    found = [value for value in values if value is not None and len(value) == size]
+    if len(found) == len(values):
+        return found
+    fitting: list[bytes] = []
+    for row, value in enumerate(values):
+        if value is None or len(value) != size:
+            columns.blame(row, _misfit(value, size))
+            value = found[0] if found else b""
+        fitting.append(value)
+    return fitting if found else None
 
 
-def _fits(value: bytes | None, size: int, row: int, columns: Columns) -> bool:
+def _misfit(value: bytes | None, size: int) -> str:
     if value is None:
-        columns.blame(row, TOMBSTONE)
-        return False
-    if len(value) != size:
-        what = "truncated" if len(value) < size else "too long"
-        columns.blame(row, f"the record is {what}: it has {len(value)} bytes, expected {size}")
-        return False
-    return True
+        return TOMBSTONE
+    what = "truncated" if len(value) < size else "too long"
+    return f"the record is {what}: it has {len(value)} bytes, expected {size}"
 
 
 def _scaled(leaf: Leaf, found: Array) -> Array:
