@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain
 from operator import attrgetter
@@ -22,6 +23,8 @@ from gateway.codecs.records.document import Getter, getter
 from gateway.codecs.records.path import Path, parse_path
 from gateway.core.tensor import Array
 
+#: characters that msgspec has no names with
+_ODD: Final = re.compile(r'["\\\x00-\x1f]')
 _NAN: Final = math.nan
 _BROKEN: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError, TypeError)
 
@@ -135,10 +138,11 @@ class _Schema:
 
 
 def _is_tree(paths: list[Path]) -> bool:
-    """No list is indexed, no field is within another one, and none is wanted twice."""
+    """No list is indexed, no field is within another one, none is wanted twice, and msgspec takes all names."""
     known = set(paths)
     return len(known) == len(paths) and not any(
-        any(isinstance(step, int) for step in path) or any(path[:i] in known for i in range(1, len(path)))
+        any(isinstance(step, int) or _ODD.search(step) for step in path)
+        or any(path[:i] in known for i in range(1, len(path)))
         for path in paths
     )
 

@@ -74,6 +74,18 @@ def test_nested_names_and_null_on_the_way() -> None:
     assert all(mask.tolist() == [True, False, False, False] for mask in found.valid.values())
 
 
+@pytest.mark.parametrize("name", ["", 'a"b', "a\\b", "a\nb", "a.b", "[0]", "ü", "a b", "f0"])
+def test_any_key_can_be_named(name: str) -> None:
+    quoted = '"' + name.replace("\\", "\\\\").replace('"', '\\"') + '"'
+    found = decode([Field(quoted, Kind.NUMBER), Field("f1", Kind.NUMBER)], {name: 1, "f1": 2}, {})
+    assert found.errors == {}
+    assert found.fields[quoted][0] == 1
+    assert (
+        JsonEncoder({quoted: "f1"}).encode(found).values[0]
+        == json.dumps({name: 2.0}, ensure_ascii=False, separators=(",", ":")).encode()
+    )
+
+
 def test_lists_of_a_width() -> None:
     found = decode([Field("v", Kind.NUMBER, 2)], {"v": [1, 2]}, {"v": [3, None]}, {"v": [1]}, {}, {"v": "no"})
     assert found.fields["v"].shape == (5, 2)

@@ -2,60 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from functools import lru_cache
-from math import prod
-from typing import Any, Final
+from itertools import pairwise
+from typing import Final
 
 import numpy as np
 
 from gateway.codecs.records.charset import UNREADABLE
-from gateway.codecs.records.columns import DTYPES, TOMBSTONE, Columns, Field, Kind, rows_where
+from gateway.codecs.records.columns import TOMBSTONE, Columns, Field, Kind, rows_where
 from gateway.codecs.records.copybook.form import Conventions
-from gateway.codecs.records.copybook.layout import Leaf, RecordLayout
-from gateway.codecs.records.copybook.parser import Usage
+from gateway.codecs.records.copybook.gather import Group, groups, kind_of, wanted_field
+from gateway.codecs.records.copybook.layout import ABSENT, Leaf, RecordLayout
 from gateway.codecs.records.matrix import matrix, strings
-from gateway.core.errors import InvalidArgument
 from gateway.core.tensor import Array
 
-
-@dataclass(frozen=True, slots=True)
-class Wanted:
-    """A field that is read: a leaf, or one element of it. `elements` are flat indexes into the leaf's `dims`."""
-
-    name: str
-    leaf: Leaf
-    kind: Kind
-    elements: Array
-    shape: tuple[int, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class _Group:
-    """Fields whose bytes have the same form, read together.
-
-    record  a record's bytes as a structure of the elements, each as bytes without a meaning
-    parts   for each field which of the elements are its own, and which of its own those are (None: all)
-    """
-
-    leaf: Leaf
-    record: np.dtype[np.void]
-    parts: tuple[tuple[Wanted, slice, Array | None], ...]
-
-    @property
-    def elements(self) -> int:
-        return len(self.record.names or ())
-
-    def gather(self, data: Array) -> Array:
-        """[rows, size] to [elements * rows, width]: half the time of an index of bytes."""
-        rows, width = len(data), self.leaf.width
-        records = np.ndarray(rows, self.record, data)
-        names = self.record.names or ()
-        part = np.empty((len(names), rows), f"V{width}")
-        for at, name in enumerate(names):
-            part[at] = records[name]
-        return part.view(np.uint8).reshape(len(names) * rows, width)
+#: source, target and length of bytes that are copied together
+Moves = tuple[tuple[int, int, int], ...]
 
 
 class CopybookDecoder:
@@ -74,103 +37,125 @@ class CopybookDecoder:
         self._form: Final = conventions or Conventions()
         if fields is None:
             fields = [Field(leaf.name) for leaf in layout.named()]
-        self.wanted: Final = tuple(_wanted(layout, field) for field in fields)
-        self._groups: Final = lru_cache(maxsize=1024)(self._grouped)
+        self.wanted: Final = tuple(wanted_field(layout, field) for field in fields)
+        self._groups: Final = groups(layout, self.wanted)
+        self._empty: Final = self._form.empty(layout, layout.most)
+        self._moves: Final = lru_cache(maxsize=1024)(self._moved)
         self._head: Final = max((self._start(leaf) + leaf.width for leaf in layout.counters), default=0)
 
     def decode(self, values: Sequence[bytes | None]) -> Columns:
         columns = Columns(len(values), {})
         if not self._layout.counters:
-            fitting = _fitting(values, self._layout.size, columns)
-            if fitting is not None:
-                self._read(columns, matrix(fitting, self._layout.size), ())
-        else:
-            for counts, rows in self._by_counts(values, columns):
-                self._read_some(columns, values, counts, rows)
+            self._read(columns, matrix(_fitting(values, self._empty.tobytes(), columns), self._layout.size))
+            return columns
+        counts = self._counts(values, columns)
+        self._read(columns, self._spread(values, counts, columns))
         for wanted in self.wanted:
-            if wanted.name not in columns.fields:
-                self._reserve(columns, wanted)
+            if wanted.leaf.counter >= 0:
+                there = wanted.present(counts[:, wanted.leaf.counter]).reshape(columns.rows, *wanted.shape)
+                self._limit(columns, wanted.name, there)
         return columns
-
-    def _read_some(
-        self, columns: Columns, values: Sequence[bytes | None], counts: tuple[int, ...], rows: Sequence[int]
-    ) -> None:
-        size = self._layout.place(counts).size
-        part = Columns(len(rows), {})
-        fitting = _fitting([values[row] for row in rows], size, part)
-        if fitting is not None:
-            self._read(part, matrix(fitting, size), counts)
-            self._merge(columns, part, np.array(rows, np.intp))
-        for row, reason in part.errors.items():
-            columns.blame(rows[row], reason)
 
     def _start(self, leaf: Leaf) -> int:
         return int(self._layout.place(self._layout.most).starts[leaf.order])
 
-    def _by_counts(
-        self, values: Sequence[bytes | None], columns: Columns
-    ) -> Iterable[tuple[tuple[int, ...], Sequence[int]]]:
-        """The rows by what their variable tables count; those whose counters cannot be read are blamed."""
-        layout = self._layout
-        rows = [row for row, value in enumerate(values) if value is not None and len(value) >= self._head]
-        if len(rows) < columns.rows:
-            for row in set(range(columns.rows)).difference(rows):
-                columns.blame(row, _misfit(values[row], max(self._head, layout.place(layout.least).size)))
-        heads = matrix([(values[row] or b"")[: self._head] for row in rows], self._head)
-        counts = np.empty((len(rows), len(layout.counters)), np.int64)
-        good = np.ones(len(rows), np.bool_)
+    def _counts(self, values: Sequence[bytes | None], columns: Columns) -> Array:
+        """What the variable tables count, [rows, tables]; records whose counters cannot be read are blamed."""
+        layout, size = self._layout, self._head
+        head = self._empty[:size].tobytes()
+        heads = []
+        for row, value in enumerate(values):
+            if value is None or len(value) < size:
+                columns.blame(row, _misfit(value, max(size, layout.place(layout.least).size)))
+                value = head
+            heads.append(value[:size])
+        data = matrix(heads, size)
+        counts = np.empty((columns.rows, len(layout.counters)), np.int64)
         for at, (leaf, least, most) in enumerate(zip(layout.counters, layout.least, layout.most, strict=True)):
-            start = self._start(leaf)
-            part = heads[:, start : start + leaf.width]
+            part = np.ascontiguousarray(data[:, self._start(leaf) : self._start(leaf) + leaf.width])
             found, bad = self._form.read(leaf, part)
-            counts[:, at] = np.where(bad, -1, found) if bad is not None else found
-            counts[:, at] *= 10**-leaf.picture.scale
-            wrong = (counts[:, at] < least) | (counts[:, at] > most) | (False if bad is None else bad)
-            good &= ~wrong
-            for index in rows_where(wrong):
-                what = (
-                    f"is {counts[index, at]}"
-                    if bad is None or not bad[index]
-                    else f"holds {part[index].tobytes().hex()}"
-                )
-                columns.blame(rows[index], f"field '{leaf.name}' {what}, expected the {least} to {most} of its table")
-        groups: dict[tuple[int, ...], list[int]] = {}
-        for index, key in enumerate(map(tuple, counts.tolist())):
-            if good[index]:
-                groups.setdefault(key, []).append(rows[index])
-        return groups.items()
+            found = found.astype(np.int64) * 10**-leaf.picture.scale
+            wrong = (found < least) | (found > most) if bad is None else (found < least) | (found > most) | bad
+            for row in rows_where(wrong):
+                holds = bad is not None and bool(bad[row])
+                what = f"holds {part[row].tobytes().hex()}" if holds else f"is {found[row]}"
+                columns.blame(row, f"field '{leaf.name}' {what}, expected the {least} to {most} of its table")
+            counts[:, at] = np.where(wrong, least, found)
+        return counts
 
-    def _grouped(self, counts: tuple[int, ...]) -> tuple[_Group, ...]:
-        """The wanted fields by form, for records with these counts."""
-        place = self._layout.place(counts)
-        forms: dict[tuple[Any, ...], list[tuple[Wanted, Array, Array | None]]] = {}
-        for wanted in self.wanted:
-            at = place.starts[wanted.leaf.order].reshape(-1)[wanted.elements]
-            there = at >= 0
-            own = None if there.all() else np.flatnonzero(there)
-            if at[there].size:
-                forms.setdefault(_form_of(wanted), []).append((wanted, at[there], own))
-        return tuple(_group(members, place.size) for members in forms.values())
+    def _spread(self, values: Sequence[bytes | None], counts: Array, columns: Columns) -> Array:
+        """[rows, size] with every table at its full length, so that all records have the same places."""
+        data = np.repeat(self._empty[None], columns.rows, axis=0)
+        rows_by: dict[tuple[int, ...], list[int]] = {}
+        for row, key in enumerate(map(tuple, counts.tolist())):
+            if row not in columns.errors:
+                rows_by.setdefault(key, []).append(row)
+        for key, rows in rows_by.items():
+            size = self._layout.place(key).size
+            fitting = []
+            for row in rows:
+                value = values[row]
+                if value is None or len(value) != size:
+                    columns.blame(row, _misfit(value, size))
+                else:
+                    fitting.append(row)
+            part = matrix([values[row] or b"" for row in fitting], size)
+            for source, target, length in self._moves(key):
+                data[fitting, target : target + length] = part[:, source : source + length]
+        return data
 
-    def _read(self, columns: Columns, data: Array, counts: tuple[int, ...]) -> None:
-        """Elements come one after the other, each with its value of all rows."""
-        for group in self._groups(counts):
-            leaf = group.leaf
+    def _moved(self, counts: tuple[int, ...]) -> Moves:
+        """How the bytes of a record with these counts get to where they are in one with the most."""
+        few, most = self._layout.place(counts), self._layout.place(self._layout.most)
+        target = np.full(few.size, ABSENT)
+        for leaf in self._layout.leaves:
+            sources, targets = few.starts[leaf.order].reshape(-1), most.starts[leaf.order].reshape(-1)
+            there = sources >= 0
+            each = np.arange(leaf.width)
+            target[sources[there][:, None] + each] = targets[there][:, None] + each
+        shift = target - np.arange(few.size)
+        edges = [0, *(np.flatnonzero(np.diff(shift)) + 1).tolist(), few.size]
+        runs = pairwise(edges)
+        return tuple(
+            (begin, int(target[begin]), end - begin) for begin, end in runs if begin < end and target[begin] >= 0
+        )
+
+    @staticmethod
+    def _limit(columns: Columns, name: str, there: Array) -> None:
+        """What a record does not have is missing."""
+        if there.all():
+            return
+        valid = columns.valid.get(name)
+        columns.valid[name] = there if valid is None else valid & there
+        array = columns.fields[name]
+        if array.dtype.kind == "f":
+            array[~there] = np.nan
+
+    def _read(self, columns: Columns, data: Array) -> None:
+        for group in self._groups:
+            leaf, count = group.leaf, len(group.starts)
             part = group.gather(data)
+            valid = None
             if leaf.numeric:
                 found, bad = self._form.read(leaf, part)
-                missing = None if bad is None else self._judge(columns, group, part, bad)
-                values = _scaled(leaf, found).reshape(group.elements, columns.rows)
+                values = _scaled(leaf, found)
+                if bad is not None:
+                    missing = self._judge(columns, group, part, bad)
+                    if missing is not None:
+                        valid = ~missing.reshape(count, columns.rows)
+                        if values.dtype.kind == "f":
+                            values[missing] = np.nan
             else:
-                values, missing = self._texts(columns, group, part).reshape(group.elements, columns.rows), None
-            for wanted, own, which in group.parts:
-                self._store(columns, wanted, values[own].T, which, None if missing is None else ~missing[own].T)
-        for wanted in self.wanted:
-            if wanted.name not in columns.fields:  # a variable table without elements
-                self._reserve(columns, wanted)
+                values = self._texts(columns, group, part)
+            values = values.reshape(count, columns.rows)
+            for wanted, own in group.parts:
+                shape = (columns.rows, *wanted.shape)
+                columns.fields[wanted.name] = values[own].T.reshape(shape)
+                if valid is not None and not valid[own].all():
+                    columns.valid[wanted.name] = valid[own].T.reshape(shape)
 
-    def _texts(self, columns: Columns, group: _Group, part: Array) -> Array:
-        (wanted, _, _), *_ = group.parts  # a text has a group of its own
+    def _texts(self, columns: Columns, group: Group, part: Array) -> Array:
+        ((wanted, _),) = group.parts
         if not group.leaf.picture.national:
             return strings(columns, wanted.name, part, self._form.charset)
         found = []
@@ -182,108 +167,25 @@ class CopybookDecoder:
             found.append(text.rstrip(" "))
         return np.fromiter(found, object, len(found))
 
-    def _judge(self, columns: Columns, group: _Group, part: Array, bad: Array) -> Array | None:
-        """Blames records for what is no number; returns where a number is missing, [elements, rows]."""
+    def _judge(self, columns: Columns, group: Group, part: Array, bad: Array) -> Array | None:
+        """Blames records for what is no number; returns where a number is missing, [elements * rows]."""
         leaf, missing = group.leaf, None
         if self._form.blanks or leaf.blank_zero:
             blank = bad & (part == self._form.charset.space).all(axis=1)
             bad = bad & ~blank
             if not leaf.blank_zero and blank.any():
-                missing = blank.reshape(group.elements, columns.rows)
+                missing = blank
         for at in rows_where(bad):
             element, row = divmod(at, columns.rows)
-            wanted, own, _ = next(p for p in group.parts if p[1].start <= element < p[1].stop)
+            wanted, own = next(part for part in group.parts if part[1].start <= element < part[1].stop)
             index = f"({element - own.start + 1})" if own.stop - own.start > 1 else ""
             columns.blame(row, f"field '{wanted.name}'{index} {self._form.reason(leaf, part[at].tobytes())}")
         return missing
 
-    def _store(self, columns: Columns, wanted: Wanted, values: Array, which: Array | None, valid: Array | None) -> None:
-        """[rows, elements]; `which` of the field's elements they are, where they are not all of them."""
-        shape = (columns.rows, *wanted.shape)
-        if valid is not None and values.dtype.kind == "f":
-            values[~valid] = np.nan
-        if which is None:
-            columns.fields[wanted.name] = values.reshape(shape)
-            if valid is not None and not valid.all():
-                columns.valid[wanted.name] = valid.reshape(shape)
-            return
-        self._reserve(columns, wanted)
-        size = len(wanted.elements)
-        columns.fields[wanted.name].reshape(columns.rows, size)[:, which] = values
-        columns.valid[wanted.name].reshape(columns.rows, size)[:, which] = True if valid is None else valid
 
-    @staticmethod
-    def _reserve(columns: Columns, wanted: Wanted) -> None:
-        """A column in which everything is missing."""
-        shape = (columns.rows, *wanted.shape)
-        dtype = _dtype(wanted.leaf)
-        nothing = {"O": "", "d": np.nan}.get(dtype.char, 0)
-        columns.fields[wanted.name] = np.full(shape, nothing, dtype)
-        columns.valid[wanted.name] = np.zeros(shape, np.bool_)
-
-    def _merge(self, columns: Columns, part: Columns, rows: Array) -> None:
-        for wanted in self.wanted:
-            name = wanted.name
-            if name not in columns.fields:
-                self._reserve(columns, wanted)
-            columns.fields[name][rows] = part.fields[name]
-            columns.valid[name][rows] = part.valid.get(name, True)
-
-
-def _wanted(layout: RecordLayout, field: Field) -> Wanted:
-    if field.expression:
-        raise InvalidArgument(f"field '{field.name}' is an expression, a copybook's records have names only")
-    leaf, subscript = layout.find(field.name)
-    every = np.arange(prod(leaf.dims)).reshape(leaf.dims)
-    elements = np.asarray(every[subscript]) if subscript else every
-    found = _kind(leaf)
-    fits = field.kind in (found, Kind.ANY) or (field.kind is Kind.NUMBER and found is Kind.INTEGER)
-    if not fits:
-        raise InvalidArgument(f"field '{field.name}' is of kind {found.value}, but is wanted as {field.kind.value}")
-    if field.width and field.width != elements.size:
-        raise InvalidArgument(f"field '{field.name}' has {elements.size} values, but is wanted with {field.width}")
-    return Wanted(field.name, leaf, found, elements.reshape(-1), elements.shape)
-
-
-def _kind(leaf: Leaf) -> Kind:
-    if not leaf.numeric:
-        return Kind.STRING
-    if leaf.usage in (Usage.FLOAT, Usage.DOUBLE) or leaf.picture.scale > 0:
-        return Kind.NUMBER
-    return Kind.INTEGER if leaf.picture.digits - leaf.picture.scale <= 18 else Kind.NUMBER
-
-
-def _dtype(leaf: Leaf) -> np.dtype[Any]:
-    return DTYPES[_kind(leaf)]
-
-
-def _form_of(wanted: Wanted) -> tuple[Any, ...]:
-    leaf = wanted.leaf
-    if not leaf.numeric:
-        return (wanted.name,)
-    return leaf.usage, leaf.picture, leaf.width, leaf.leading, leaf.separate, leaf.blank_zero
-
-
-def _group(members: list[tuple[Wanted, Array, Array | None]], size: int) -> _Group:
-    leaf = members[0][0].leaf
-    starts = [int(start) for _, at, _ in members for start in at]
-    record = np.dtype(
-        {
-            "names": [f"e{number}" for number in range(len(starts))],
-            "formats": [f"V{leaf.width}"] * len(starts),
-            "offsets": starts,
-            "itemsize": size,
-        }
-    )
-    parts, begin = [], 0
-    for wanted, at, own in members:
-        parts.append((wanted, slice(begin, begin + len(at)), own))
-        begin += len(at)
-    return _Group(leaf, record, tuple(parts))
-
-
-def _fitting(values: Sequence[bytes | None], size: int, columns: Columns) -> list[bytes] | None:
-    """The values, with one that fits in the place of each that does not, which is blamed; None where none does."""
+def _fitting(values: Sequence[bytes | None], empty: bytes, columns: Columns) -> list[bytes]:
+    """The values, with an empty record in the place of each that has not its length, which is blamed."""
+    size = len(empty)
     found = [value for value in values if value is not None and len(value) == size]
     if len(found) == len(values):
         return found
@@ -291,9 +193,9 @@ def _fitting(values: Sequence[bytes | None], size: int, columns: Columns) -> lis
     for row, value in enumerate(values):
         if value is None or len(value) != size:
             columns.blame(row, _misfit(value, size))
-            value = found[0] if found else b""
+            value = empty
         fitting.append(value)
-    return fitting if found else None
+    return fitting
 
 
 def _misfit(value: bytes | None, size: int) -> str:
@@ -305,7 +207,7 @@ def _misfit(value: bytes | None, size: int) -> str:
 
 def _scaled(leaf: Leaf, found: Array) -> Array:
     scale = leaf.picture.scale
-    if _kind(leaf) is Kind.INTEGER:
+    if kind_of(leaf) is Kind.INTEGER:
         whole = found.astype(np.int64, copy=False)
         return whole * 10**-scale if scale < 0 else whole
     if scale > 0:

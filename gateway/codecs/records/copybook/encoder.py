@@ -52,7 +52,7 @@ class CopybookEncoder:
 
     def _records(self, parts: list[tuple[Leaf, tuple[int, ...], Array]], counts: tuple[int, ...], rows: Array) -> Array:
         place = self._layout.place(counts)
-        records = np.repeat(self._empty(counts)[None], len(rows), axis=0)
+        records = np.repeat(self._form.empty(self._layout, counts)[None], len(rows), axis=0)
         for leaf, subscript, part in parts:
             starts = np.asarray(place.starts[leaf.order][subscript] if subscript else place.starts[leaf.order]).reshape(
                 -1
@@ -61,19 +61,6 @@ class CopybookEncoder:
                 at = int(starts[element])
                 records[:, at : at + leaf.width] = part[rows, element]
         return records
-
-    def _empty(self, counts: tuple[int, ...]) -> Array:
-        """A record to which nothing was written; of a redefined item, its first meaning."""
-        place = self._layout.place(counts)
-        record = np.full(place.size, self._form.charset.space, np.uint8)
-        for leaf in self._layout.leaves:
-            if leaf.redefines:
-                continue
-            blank = np.frombuffer(self._form.blank(leaf), np.uint8)
-            for at in place.starts[leaf.order].reshape(-1).tolist():
-                if at >= 0:
-                    record[at : at + leaf.width] = blank
-        return record
 
     def _by_counts(self, columns: Columns, errors: dict[int, str]) -> list[tuple[tuple[int, ...], Array]]:
         layout = self._layout

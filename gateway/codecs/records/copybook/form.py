@@ -10,7 +10,7 @@ import numpy as np
 
 from gateway.codecs.records.charset import Charset, charset
 from gateway.codecs.records.copybook import numeric
-from gateway.codecs.records.copybook.layout import Leaf
+from gateway.codecs.records.copybook.layout import Leaf, RecordLayout
 from gateway.codecs.records.copybook.numeric import Floats, Numbers, Zoned
 from gateway.codecs.records.copybook.parser import Usage
 from gateway.core.errors import InvalidArgument
@@ -112,6 +112,17 @@ class Conventions:
             return bytes([self.charset.space]) * leaf.width
         kind = np.float64 if leaf.usage in (Usage.FLOAT, Usage.DOUBLE) else np.int64
         return self.write(leaf, np.zeros(1, kind)).tobytes()
+
+    def empty(self, layout: RecordLayout, counts: tuple[int, ...]) -> Array:
+        """A record to which nothing was written; of what is redefined, in its first meaning."""
+        place = layout.place(counts)
+        record = np.full(place.size, self.charset.space, np.uint8)
+        for leaf in layout.leaves:
+            if not leaf.redefines:
+                starts = place.starts[leaf.order].reshape(-1)
+                bytes_of = starts[starts >= 0][:, None] + np.arange(leaf.width)
+                record[bytes_of] = np.frombuffer(self.blank(leaf), np.uint8)
+        return record
 
     def reason(self, leaf: Leaf, data: bytes) -> str:
         signed = "" if leaf.picture.signed or leaf.usage not in (Usage.DISPLAY, Usage.PACKED) else "an unsigned "

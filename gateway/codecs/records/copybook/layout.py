@@ -29,6 +29,7 @@ class Leaf:
     path       its name behind those of its groups, FILLER left out; () for a FILLER
     width      bytes of one element
     dims       the most elements of each table that it lies in, outermost first
+    counter    the index of the count that its outermost table depends on, -1 where none does
     redefines  it lies in a group or item that redefines another: it may hold something else
     """
 
@@ -37,6 +38,7 @@ class Leaf:
     usage: Usage
     width: int
     dims: tuple[int, ...]
+    counter: int
     leading: bool
     separate: bool
     blank_zero: bool
@@ -91,7 +93,7 @@ class RecordLayout:
         self.counters: Final = tuple(self._counter(table) for table in self._tables)
         self.most: Final = tuple(table.most for table in self._tables)
         self.least: Final = tuple(table.least for table in self._tables)
-        self.place: Final = lru_cache(maxsize=4096)(self._place)
+        self.place: Final = lru_cache(maxsize=256)(self._place)
         self.size: Final = self.place(self.most).size
         self._check_counters()
 
@@ -150,7 +152,7 @@ class RecordLayout:
         return InvalidArgument(f"field '{name}' is not in the copybook{hint}")
 
     def _build(self, item: Item, above: Inherited) -> _Node:
-        below = above.under(item)
+        below = above.under(item, len(self._tables))
         if not item.children:
             leaf = _leaf(item, below, len(self._leaves))
             self._leaves.append(leaf)
@@ -186,11 +188,11 @@ class RecordLayout:
 
     def _place(self, counts: tuple[int, ...]) -> Placement:
         """`counts`: the elements of each variable table."""
-        starts: dict[int, Array] = {}
-        self._walk(self._root, np.zeros((), np.int64), counts, starts)
         size = self._size(self._root, counts)
         if size > MAX_SIZE:
             raise InvalidArgument(f"records of the copybook have {size} bytes, expected at most {MAX_SIZE}")
+        starts: dict[int, Array] = {}
+        self._walk(self._root, np.zeros((), np.int64), counts, starts)
         return Placement(size, tuple(starts[leaf.order] for leaf in self._leaves))
 
     def _size(self, node: _Node, counts: tuple[int, ...]) -> int:
@@ -241,16 +243,19 @@ class Inherited:
 
     path: tuple[str, ...] = ()
     dims: tuple[int, ...] = ()
+    counter: int = -1
     usage: Usage | None = None
     leading: bool | None = None
     separate: bool = False
     redefines: bool = False
 
-    def under(self, item: Item) -> Inherited:
+    def under(self, item: Item, tables: int) -> Inherited:
+        """`tables`: how many of variable length there were before it."""
         own_sign = item.leading is not None
         return Inherited(
             (*self.path, item.name) if item.name and item.level > 1 else self.path,
             (*self.dims, item.occurs.most) if item.occurs else self.dims,
+            tables if item.occurs and item.occurs.depending else self.counter,
             item.usage or self.usage,
             item.leading if own_sign else self.leading,
             item.separate if own_sign else self.separate,
@@ -277,7 +282,7 @@ def _leaf(item: Item, own: Inherited, order: int) -> Leaf:
     if item.level <= 1 and item.name:
         path = (item.name,)
     return Leaf(
-        path, picture, usage, _width(usage, picture, separate), own.dims, bool(own.leading), separate,
+        path, picture, usage, _width(usage, picture, separate), own.dims, own.counter, bool(own.leading), separate,
         item.blank_zero, own.redefines, order, item.line,
     )  # fmt: skip
 

@@ -47,7 +47,10 @@ def parse_picture(text: str) -> Picture:
         return Picture(len(symbols), national=True)
     if not symbols or _EDITED.fullmatch(symbols) is None:
         raise InvalidArgument(f"PICTURE '{text}' is not understood: expected X, A, 9, S, V, P, N or an edited number")
-    return Picture(len(symbols) - symbols.count("V") - symbols.count("P"))
+    size = len(symbols) - symbols.count("V") - symbols.count("P")
+    if size < 1:
+        raise InvalidArgument(f"PICTURE '{text}' has no characters that are stored")
+    return Picture(size)
 
 
 def _number(
