@@ -84,7 +84,7 @@ RAW: Final = ReplyForm(_BINARY, {})
 
 
 def decode(
-    body: bytes | bytearray, header_length: int | None, model: str, version: str, regions: Regions | None
+    body: Buffer, header_length: int | None, model: str, version: str, regions: Regions | None
 ) -> tuple[InferRequest, ReplyForm]:
     """`header_length` is the header Inference-Header-Content-Length, None where it is absent.
 

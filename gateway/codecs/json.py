@@ -20,7 +20,7 @@ import msgspec
 import numpy as np
 import orjson
 
-from gateway.codecs.binary import strings
+from gateway.codecs.binary import Buffer, strings
 from gateway.core.errors import InvalidArgument
 from gateway.core.tensor import DATA_TYPES, NAME_OF, STRING, Array, DataType
 
@@ -90,12 +90,13 @@ _flat: Final[dict[type, msgspec.json.Decoder[list[Any]]]] = {
 }
 
 
-def decode_floats(body: bytes | bytearray) -> tuple[str, dict[str, Array]] | None:
+def decode_floats(body: Buffer) -> tuple[str, dict[str, Array]] | None:
     """Id and inputs of a request that is a `FloatsDocument`.
 
     None for any other, and for one with anything wrong in it: `decode_document` will say what.
     """
-    if body.find(b'"FP', 0, 1024) < 0:
+    # where it is a view of something large, its beginning is worth a copy
+    if (body if isinstance(body, bytes) else bytes(body[:1024])).find(b'"FP', 0, 1024) < 0:
         return None
     try:
         try:

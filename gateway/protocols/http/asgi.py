@@ -32,7 +32,7 @@ class AsgiExchange(Exchange):
         url: bytes,
         version: str,
         headers: head.Headers,
-        body: bytes | bytearray,
+        body: Buffer,
     ) -> None:
         super().__init__(wire, keep_alive)
         self._method = method.decode("latin-1")

@@ -20,6 +20,7 @@ from gateway.protocols.http.asgi import AsgiExchange
 from gateway.protocols.http.exchange import Exchange, Refusal
 from gateway.protocols.http.heads import END, Known
 from gateway.protocols.http.infer import InferExchange, infer_path
+from gateway.protocols.http.largebody import LARGE, LargeBody
 from gateway.protocols.http.service import Service
 
 logger = logging.getLogger("sluice.http")
@@ -66,7 +67,7 @@ class Wire(asyncio.Protocol):
         self._url = b""
         self._headers: head.Headers = []
         self._fields: head.Fields = {}
-        self._body: bytes | bytearray = b""
+        self._body: Buffer = b""
         self._limit = 0
         self._target: tuple[str, str] | None = None
         #: what was read when a request began, until its head is complete
@@ -121,6 +122,12 @@ class Wire(asyncio.Protocol):
         self._stage = BODY
         self._since = self.service.now
         self._received = 0
+        if known.length - len(body) >= LARGE:
+            self._hold(known.length)
+            if not self._deaf:
+                blobs = known.fields.get(b"inference-header-content-length", b"")
+                LargeBody(self, known.length, body, int(blobs) if blobs.isdigit() and len(blobs) < 9 else 0)
+            return
         self._limit = self._awaited = known.length
         self._fill(body)
 
@@ -130,7 +137,7 @@ class Wire(asyncio.Protocol):
         self._received += len(data)
         if len(data) < awaited:
             self._awaited = awaited - len(data)
-            self._hold()
+            self._hold(len(self._body))
             return
         self._awaited = 0
         if self._deaf or self._target is None:
@@ -138,6 +145,17 @@ class Wire(asyncio.Protocol):
         self._complete(InferExchange(self, True, self._target, self._fields, self._body))
         if len(data) > awaited:
             self.data_received(data[awaited:])
+
+    def received(self, nbytes: int) -> None:
+        """A large body grew."""
+        self._received += nbytes
+
+    def body_complete(self, body: memoryview) -> None:
+        """A large body was read."""
+        if self._deaf or self._target is None:
+            return
+        self._body = body
+        self._complete(InferExchange(self, True, self._target, self._fields, body))
 
     def _parse(self, data: bytes) -> None:
         self._chunk = len(data)
@@ -195,7 +213,7 @@ class Wire(asyncio.Protocol):
         if self._barren > slack or self._received > len(self._body) * 16 + slack:
             self.refuse(400, "the body's chunks are nearly all framing", "malformed")
         else:
-            self._hold()
+            self._hold(len(self._body))
 
     def eof_received(self) -> None:
         """A client that has closed its side is taken as gone; the transport closes, and pending work is cancelled."""
@@ -297,7 +315,7 @@ class Wire(asyncio.Protocol):
         if not self._body:
             self._body = chunk
         else:
-            if type(self._body) is bytes:
+            if not isinstance(self._body, bytearray):
                 self._body = bytearray(self._body)
             self._body += chunk
         if len(self._body) > self._limit:
@@ -337,11 +355,11 @@ class Wire(asyncio.Protocol):
             self._pause_reading()
         exchange.start()
 
-    def _hold(self) -> None:
+    def _hold(self, size: int) -> None:
         """Counts what is held of a body that is not complete yet."""
         service = self.service
-        service.buffered += len(self._body) - self._held
-        self._held = len(self._body)
+        service.buffered += size - self._held
+        self._held = size
         if service.buffered > service.limits.buffered_bytes:
             self.refuse(503, "the server holds too many request bodies at the moment", "refused")
 
