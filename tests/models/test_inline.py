@@ -15,7 +15,7 @@ from models.stand import Model, Stand, on_loop, signature, standing, y
 from onnx import TensorProto, helper
 
 from gateway.core.errors import DeadlineExceeded, Internal, InvalidArgument
-from gateway.core.infer import InferResponse, Outcome
+from gateway.core.infer import InferResponse
 from gateway.models.batcher import BatchPolicy
 from gateway.models.config import ModelConfig
 from gateway.models.cost import Cost, Growth
@@ -47,19 +47,16 @@ async def test_a_crowd_is_run_together_and_a_bad_one_in_it_costs_only_itself() -
     model = Model(signature(-1))
     async with standing(model, **brief()) as stand:
         values = [n if n % 10 else -1 - (n // 10) % 2 for n in range(1, 61)]
-        futures = [stand.ask([[value] * (1 + value % 2)]) for value in values]
-        for value, future in zip(values, futures, strict=True):
-            outcome: Outcome | BaseException
-            try:
-                outcome = await future
-            except RuntimeError as error:  # alone, it is the dataplane's to translate
-                outcome = error
+        widths = [1 + n // 7 % 2 for n in range(60)]
+        futures = [stand.ask([[value] * width]) for value, width in zip(values, widths, strict=True)]
+        for value, width, future in zip(values, widths, futures, strict=True):
+            outcome = await future
             if value == -1:
                 assert isinstance(outcome, InvalidArgument)
             elif value == -2:
                 assert isinstance(outcome, Internal)
             else:
-                assert y(outcome) == [[2 * value] * (1 + value % 2)]  # type: ignore[arg-type]
+                assert y(outcome) == [[2 * value] * width]
     assert max(model.runs) > 1
 
 

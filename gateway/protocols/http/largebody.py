@@ -31,7 +31,7 @@ class LargeBody(asyncio.BufferedProtocol):
         self._view = memoryview(np.empty(pad + length, np.uint8).data)[pad:]
         self._view[: len(begun)] = begun
         self._read = len(begun)
-        self._give_to(self)
+        wire.read_by(self)
 
     def get_buffer(self, sizehint: int) -> memoryview:
         return self._view[self._read :]
@@ -40,14 +40,8 @@ class LargeBody(asyncio.BufferedProtocol):
         self._read += nbytes
         self._wire.received(nbytes)
         if self._read == len(self._view):
-            self._give_to(self._wire)
+            self._wire.read_by(self._wire)
             self._wire.body_complete(self._view)
-
-    def _give_to(self, protocol: asyncio.BaseProtocol) -> None:
-        transport = self._wire.transport
-        transport.pause_reading()
-        transport.set_protocol(protocol)
-        transport.resume_reading()
 
     def eof_received(self) -> None:
         self._wire.eof_received()
