@@ -13,7 +13,7 @@ from gateway.protocols.http import head
 from gateway.protocols.http.exchange import Exchange, access
 
 if TYPE_CHECKING:
-    from gateway.protocols.http.wire import Wire
+    from gateway.protocols.http.connection import Connection
 
 logger = logging.getLogger("sluice.http")
 
@@ -26,7 +26,7 @@ class AsgiExchange(Exchange):
 
     def __init__(
         self,
-        wire: Wire,
+        wire: Connection,
         keep_alive: bool,
         method: bytes,
         url: bytes,

@@ -20,7 +20,7 @@ from gateway.protocols.http import head
 from gateway.protocols.http.exchange import Exchange, access
 
 if TYPE_CHECKING:
-    from gateway.protocols.http.wire import Wire
+    from gateway.protocols.http.connection import Connection
 
 logger = logging.getLogger("sluice.http")
 
@@ -53,7 +53,7 @@ class InferExchange(Exchange):
     _trace: Any = None
 
     def __init__(
-        self, wire: Wire, keep_alive: bool, target: tuple[str, str], fields: head.Fields, body: Buffer
+        self, wire: Connection, keep_alive: bool, target: tuple[str, str], fields: head.Fields, body: Buffer
     ) -> None:
         self.wire = wire
         self.keep_alive = keep_alive

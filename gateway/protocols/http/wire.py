@@ -47,6 +47,10 @@ class Wire(Connection):
         #: the bytes of the body that are to come, where its head was known
         self._awaited = 0
 
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        self._parser = None  # it holds on to this
+
     def data_received(self, data: bytes) -> None:
         if self._deaf:
             return
