@@ -99,7 +99,7 @@ def test_fast_requests_wait_for_slow_ones_before_them(gateway: Server) -> None:
 def test_a_request_whose_client_vanished_never_runs(gateway: Server) -> None:
     with ExitStack() as stack:
         first, *others = (stack.enter_context(Raw(gateway.host)) for _ in range(11))
-        first.send(laps(400))
+        first.send(laps(3000))
         until(lambda: busy(gateway))
         before, failed = executions(gateway), failures(gateway)
         for number, client in enumerate(others):
