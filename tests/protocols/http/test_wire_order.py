@@ -148,13 +148,13 @@ def test_clients_that_vanish_anywhere(gateway: Server) -> None:
 
 def test_what_waits_too_long_is_told_so_and_never_runs(gateway: Server) -> None:
     with Raw(gateway.host) as first, Raw(gateway.host) as second:
-        first.send(laps(400))
+        first.send(laps(3000))
         until(lambda: busy(gateway))
         before = executions(gateway)
         began = time.monotonic()
         reply = second.send(laps(LONG, parameters={"timeout": 50_000})).reply()
         assert (reply.status, reply.error) == (503, "Request timeout expired")
-        assert time.monotonic() - began < 0.35
+        assert time.monotonic() - began < 0.7
         assert first.reply().status == 200
     assert executions(gateway) == before + 1
 
@@ -162,7 +162,7 @@ def test_what_waits_too_long_is_told_so_and_never_runs(gateway: Server) -> None:
 def test_requests_of_one_client_that_expire_apart_are_answered_in_order(gateway: Server) -> None:
     with Raw(gateway.host) as client:
         client.send(
-            laps(200, id="a")
+            laps(3000, id="a")
             + laps(LONG, parameters={"timeout": 60_000})
             + laps(LONG, parameters={"timeout": 20_000})
             + laps(1, id="b", parameters={"timeout": 10**15})
