@@ -107,15 +107,20 @@ def test_it_is_not_ready_but_answers_while_it_waits_for_the_load_balancer(delaye
     assert delayed.process.wait(10) == 0
 
 
-def test_what_is_under_way_is_answered(brief: Server) -> None:
+def test_what_is_under_way_is_answered(delayed: Server) -> None:
     """In flight, in the queue, half sent, and on a connection that is idle."""
-    with Raw(brief.host) as running_, Raw(brief.host) as queued, Raw(brief.host) as half, Raw(brief.host) as idle:
+    with (
+        Raw(delayed.host) as running_,
+        Raw(delayed.host) as queued,
+        Raw(delayed.host) as half,
+        Raw(delayed.host) as idle,
+    ):
         assert idle.send(GOOD).reply().status == 200
-        running_.send(laps(300))
+        running_.send(laps(3000))
         queued.send(laps(5) + GOOD)
         half.send(GOOD[:-3])
         assert idle.send(GOOD).reply().status == 200
-        brief.process.send_signal(signal.SIGTERM)
+        delayed.process.send_signal(signal.SIGTERM)
         assert idle.ends()
         assert (reply := half.send(GOOD[-3:]).reply()).status == 200
         assert reply.closes
@@ -123,7 +128,7 @@ def test_what_is_under_way_is_answered(brief: Server) -> None:
         assert reply.closes
         assert (reply := running_.reply()).status == 200
         assert reply.closes
-        assert brief.process.wait(10) == 0
+        assert delayed.process.wait(10) == 0
 
 
 def test_a_client_that_never_finishes_is_cut_at_the_drain_time_out(brief: Server) -> None:
