@@ -9,8 +9,10 @@ UNKNOWN: Final = float("inf")
 _WEIGHT: Final = 0.1  # of a new measurement in the moving average
 _SHORTER: Final = 0.5  # of a run that took less than was learned
 _OUTLIER: Final = 4.0  # one preempted run counts as no more than so many times the average; two in a row count whole
-_WORTH: Final = 0.95  # the smallest batch that reaches this share of the best rate is large enough
-_RETRY_EVERY: Final = 512  # batches after which a larger one is tried again
+_GAIN: Final = 1.15  # by so much more must twice the rows bring in a second, to be taken
+_WORTH: Final = 1.05  # and by so much, to be kept: between the two nothing changes
+_RETRY_EVERY: Final = 256  # batches after which the next larger size is tried again
+_RETRIES: Final = 6  # batches in a row
 
 
 class Cost:
@@ -61,12 +63,13 @@ class Growth:
     `limit` is the one thing that other threads read.
     """
 
-    __slots__ = ("_batches", "_most", "_rate", "limit")
+    __slots__ = ("_batches", "_bucket", "_most", "_rate", "limit")
 
     def __init__(self, most: int) -> None:
         self._most = max(most, 1)
         self._rate = [0.0] * ((self._most - 1).bit_length() + 1)
         self._batches = 0
+        self._bucket = 0
         self.limit = 1
         self._decide()
 
@@ -86,9 +89,14 @@ class Growth:
         return self._rate[(rows - 1).bit_length()]
 
     def _decide(self) -> None:
-        best = max(self._rate)
-        bucket = next(i for i, rate in enumerate(self._rate) if rate >= best * _WORTH)
-        top = len(self._rate) - 1
-        if best and bucket < top and (not self._rate[bucket + 1] or self._batches % _RETRY_EVERY == 0):
+        """One step up or down at most: only sizes in use are measured anew, the others may be out of date."""
+        rates, bucket = self._rate, self._bucket
+        top = len(rates) - 1
+        here = rates[bucket]
+        if bucket and here < rates[bucket - 1] * _WORTH:
+            bucket -= 1
+        elif here and bucket < top and (not rates[bucket + 1] or rates[bucket + 1] > here * _GAIN):
             bucket += 1
-        self.limit = min(1 << bucket, self._most)
+        self._bucket = bucket
+        tries = bucket < top and self._batches >= _RETRY_EVERY and self._batches % _RETRY_EVERY < _RETRIES
+        self.limit = min(2 << bucket if tries else 1 << bucket, self._most)
