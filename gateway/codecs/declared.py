@@ -1,0 +1,28 @@
+"""What a request declares of its tensors, checked before anything is made of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from gateway.core.errors import InvalidArgument
+from gateway.core.tensor import DATA_TYPES, DataType
+
+MAX_RANK: Final = 32
+
+
+def datatype_of(name: str, datatype: str) -> DataType:
+    """`name` is the input's. Raises InvalidArgument."""
+    found = DATA_TYPES.get(datatype)
+    if found is None:
+        raise InvalidArgument(f"input '{name}' has the datatype '{datatype}', expected one of {', '.join(DATA_TYPES)}")
+    return found
+
+
+def check_shape(name: str, shape: Sequence[int]) -> None:
+    """Raises InvalidArgument naming the input."""
+    if len(shape) > MAX_RANK:
+        raise InvalidArgument(f"input '{name}' has {len(shape)} dimensions, the limit is {MAX_RANK}")
+    for size in shape:
+        if size < 0:
+            raise InvalidArgument(f"shape {list(shape)} of input '{name}' has the negative dimension {size}")
