@@ -28,6 +28,7 @@ from gateway.models.repository import Repository
 from gateway.protocols.admin import admin_app
 from gateway.protocols.http.listener import Listener, TlsFiles, bind
 from gateway.protocols.http.service import Compression, Limits, Service
+from gateway.protocols.oip.calls import Calls
 from gateway.protocols.rest.app import rest_app
 from gateway.routing.split import Splits
 from gateway.settings import Settings, admin_token, granted
@@ -85,17 +86,17 @@ async def serve(settings: Settings) -> int:
         dataplane = Dataplane(manager, splits)
 
         regions = None if settings.restricted.shared_memory == "off" else Regions()
+        calls = Calls(
+            manager,
+            plane,
+            ready=lambda: stop.ready,
+            restricted=settings.restricted,
+            token=token,
+            regions=regions,
+            tracer=tracer,
+        )
         rest = Service(
-            rest_app(
-                manager,
-                plane,
-                ready=lambda: stop.ready,
-                restricted=settings.restricted,
-                token=token,
-                regions=regions,
-                max_body=settings.limits.json_body,
-                max_files=LOAD_FILES_BYTES,
-            ),
+            rest_app(calls, max_body=settings.limits.json_body, max_files=LOAD_FILES_BYTES),
             dataplane=dataplane,
             regions=regions,
             limits=_limits(settings),

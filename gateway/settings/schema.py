@@ -90,7 +90,7 @@ Access = Literal["off", "token", "open"]
 
 
 class Restricted(Struct, frozen=True, kw_only=True):
-    """Calls on the REST port that change the server: `off`, `token` (the admin one), `open`."""
+    """Calls on the REST and the gRPC port that change the server: `off`, `token` (the admin one), `open`."""
 
     repository: Annotated[
         Access,
@@ -100,6 +100,7 @@ class Restricted(Struct, frozen=True, kw_only=True):
         Access, Meta(description="System shared memory: lets clients name memory of this machine.")
     ] = "off"
     logging: Annotated[Access, Meta(description="Changing log verbosity.")] = "token"
+    trace: Annotated[Access, Meta(description="Changing how many requests are traced.")] = "token"
     load_files: Annotated[bool, Meta(description="Load calls may bring model files (`file:` parameters).")] = False
 
 
