@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
+import os
 import platform
+import resource
 import signal
 import time
 from collections.abc import Iterator, Mapping
@@ -43,6 +45,10 @@ GOOD, INTERRUPTED = 0, 130
 
 #: instances that may be busy at the same time, over all models
 MOST_INSTANCES = 256
+#: seconds that runs of a model have to end which nobody waits for any more
+LAST_RUNS = 2.0
+#: files that are open beside connections
+OTHER_FILES = 512
 #: bytes of a load call that brings its files
 LOAD_FILES_BYTES = 512 << 20
 
@@ -52,6 +58,7 @@ def run(settings: Settings) -> int:
     logs.configure(settings.log.format, settings.log.level, settings.access_log)
     # a number too large for its float type becomes infinite without a word, as in the reference server
     np.seterr(over="ignore")
+    _allow_files(settings.limits.connections + OTHER_FILES)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(serve(settings))
 
@@ -79,7 +86,7 @@ async def serve(settings: Settings) -> int:
         engine = onnx_engine(Runtime(threads, settings.providers), pool, _batch_policy(settings))
         repository = Repository(Path(settings.models))
         manager = Manager(repository, engine, mode=settings.control_mode, poll_interval=settings.poll_interval)
-        stack.push_async_callback(manager.close)
+        stack.push_async_callback(stop.close, manager)
         splits = Splits()
         plane = ControlPlane(store, manager, splits, settings)
         stack.push_async_callback(plane.close)
@@ -142,6 +149,8 @@ async def serve(settings: Settings) -> int:
         await stop.wait()
         await _drain(stop, listener, settings.drain_delay)
     logger.info("stopped")
+    if stop.left_behind:
+        _end(stop.code)
     return stop.code
 
 
@@ -151,6 +160,8 @@ class _Stop:
     def __init__(self) -> None:
         self.ready = False
         self.code = GOOD
+        #: a model still runs, in a thread that Python would wait for
+        self.left_behind = False
         self._asked = asyncio.Event()
         loop = asyncio.get_running_loop()
         for number, code in ((signal.SIGTERM, GOOD), (signal.SIGINT, INTERRUPTED)):
@@ -159,11 +170,34 @@ class _Stop:
     def _on_signal(self, code: int) -> None:
         self.code = code
         if self._asked.is_set():
-            raise SystemExit(code)
+            logger.warning("stopped at once")
+            _end(code)
         self._asked.set()
 
     async def wait(self) -> None:
         await self._asked.wait()
+
+    async def close(self, manager: Manager) -> None:
+        """By now nobody waits for a run that has not ended."""
+        try:
+            async with asyncio.timeout(LAST_RUNS):
+                await manager.close()
+        except TimeoutError:
+            logger.warning("a model still runs after %g s, it is left behind", LAST_RUNS)
+            self.left_behind = True
+
+
+def _end(code: int) -> None:
+    logging.shutdown()
+    os._exit(code)
+
+
+def _allow_files(wanted: int) -> None:
+    """As many as the connections that are allowed need; the usual 1024 are a soft limit."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    allowed = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    if soft != resource.RLIM_INFINITY and soft < allowed:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
 
 
 async def _start(stack: AsyncExitStack, listener: Listener) -> None:

@@ -11,7 +11,7 @@ import logging
 import time
 
 from gateway.core.errors import Internal, SluiceError
-from gateway.core.infer import Done, InferRequest, InferResponse, Outcome
+from gateway.core.infer import Done, InferRequest, InferResponse, Outcome, nobody
 from gateway.core.signature import Signature
 from gateway.models.manager import Manager
 from gateway.routing.split import Splits
@@ -31,7 +31,6 @@ class Dataplane:
 
         Never raises.
         """
-        request.done = done
         model = request.model
         version = request.version
         try:
@@ -41,6 +40,7 @@ class Dataplane:
         except SluiceError as error:
             done(error)
             return
+        request.done = done
         request.handle = handle
         request.queued = time.perf_counter_ns()
         try:
@@ -51,13 +51,13 @@ class Dataplane:
             logger.exception("request %r to %s failed", request.id, handle.id)
             self._settle(request, _internal(error))
 
-    def signature(self, model: str, version: str) -> Signature:
-        """Of the version that would answer a request without a key. Raises NotFound, Unavailable."""
+    def resolve(self, model: str, version: str, key: str) -> tuple[str, Signature]:
+        """The version to submit a request to that only a signature can decode. Raises NotFound, Unavailable."""
         if not version and (split := self._splits.get(model)) is not None:
-            version = split.pick("", self._manager.present(model))
+            version = split.pick(key, self._manager.present(model))
         handle = self._manager.acquire(model, version)
         try:
-            return handle.servable.signature
+            return version, handle.servable.signature
         finally:
             handle.release()
 
@@ -88,17 +88,21 @@ class Dataplane:
         handle = request.handle
         try:
             request.done(outcome)
-        finally:
-            if isinstance(outcome, InferResponse):
-                handle.statistics.succeeded(request)
-            else:
-                handle.statistics.failed(request, outcome)
-                if isinstance(outcome, Internal) and outcome.__cause__ is not None:
-                    logger.error(
-                        "%s failed: %s", handle.id, outcome.message,
-                        exc_info=outcome.__cause__, extra={"request_id": request.id},
-                    )  # fmt: skip
-            handle.release()
+        except Exception:
+            # it has had its one call: nobody else may be told, and the version must not stay pinned
+            logger.exception("the answer of %s could not be given", handle.id, extra={"request_id": request.id})
+        # who waited holds the request, and this holds him: the tensors would be the garbage collector's to free
+        request.done = nobody
+        if isinstance(outcome, InferResponse):
+            handle.statistics.succeeded(request)
+        else:
+            handle.statistics.failed(request, outcome)
+            if isinstance(outcome, Internal) and outcome.__cause__ is not None:
+                logger.error(
+                    "%s failed: %s", handle.id, outcome.message,
+                    exc_info=outcome.__cause__, extra={"request_id": request.id},
+                )  # fmt: skip
+        handle.release()
 
 
 def _internal(cause: Exception) -> Internal:

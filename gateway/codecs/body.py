@@ -104,7 +104,8 @@ def _decode_input(item: InputDocument, blobs: memoryview, at: int, regions: Regi
 def decode_bare(body: Buffer, model: str, version: str, signature: Signature) -> InferRequest:
     """The raw form, Inference-Header-Content-Length 0: the whole body is the model's one input, batch 1.
 
-    BYTES: the body is the one element, without a length before it.
+    BYTES: the body is the one element, without a length before it, and the input must be made for one, or for rows of
+    one. As in Triton's InferenceRequest::Normalize, where a free dim 0 always counts rows.
     """
     if len(signature.inputs) != 1:
         raise InvalidArgument(
@@ -116,7 +117,7 @@ def decode_bare(body: Buffer, model: str, version: str, signature: Signature) ->
         shape[0] = 1
     free = [axis for axis, size in enumerate(shape) if size < 0]
     if spec.datatype.name == "BYTES":
-        if len(free) > 1 or abs(prod(shape)) != 1:
+        if free not in ([], [0]) or abs(prod(shape)) != 1:
             raise InvalidArgument(f"a raw request needs an input of one element, '{spec.name}' is {list(spec.shape)}")
         body = len(body).to_bytes(4, "little") + bytes(body)
         shape = [abs(size) for size in shape]

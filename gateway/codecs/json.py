@@ -86,13 +86,13 @@ def _with_nan(body: bytes) -> InferDocument:
         found = json.loads(body)
         kept = [
             (item, item.pop("data"))
-            for item in (found["inputs"] if isinstance(found, dict) else ())
+            for item in (found.get("inputs") or () if isinstance(found, dict) else ())
             if isinstance(item, dict) and "data" in item
         ]
         document = msgspec.convert(found, InferDocument)
     except msgspec.ValidationError as error:
         raise InvalidArgument(f"invalid inference request: {error}") from None
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, TypeError) as error:
         raise InvalidArgument(f"failed to parse the request JSON: {error}") from None
     except RecursionError:
         raise InvalidArgument("failed to parse the request JSON: it is nested too deeply") from None
@@ -129,6 +129,8 @@ def _values(name: str, kind: type, data: msgspec.Raw) -> list[Any]:
         depth = _depth(bytes(memoryview(data)[:256]))
         if depth < 2:
             raise _mistyped(name, kind, error) from None
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise _mistyped(name, kind, error) from None
     return _nested(name, kind, depth, data)
 
 
@@ -140,7 +142,7 @@ def _nested(name: str, kind: type, depth: int, data: msgspec.Raw) -> list[Any]:
         of = list[of]
     try:
         values: list[Any] = msgspec.json.decode(data, type=of)
-    except msgspec.ValidationError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise _mistyped(name, kind, error) from None
     for _ in range(depth - 1):
         if len(set(map(len, values))) > 1:
@@ -195,5 +197,8 @@ def encode_data(name: str, array: Array) -> bytes:
 
 
 def quote(text: str) -> bytes:
-    """A JSON string."""
-    return orjson.dumps(text)
+    """A JSON string. What the standard library has read may hold lone surrogates: it writes them as it read them."""
+    try:
+        return orjson.dumps(text)
+    except TypeError:
+        return json.dumps(text).encode()

@@ -7,6 +7,7 @@ shared memory extensions.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from reprlib import repr as brief
 from typing import Any, Final, Protocol
 
 from gateway.codecs.binary import Buffer, encode_raw, raw_size
@@ -106,7 +107,7 @@ def shared_of(parameters: Parameters, where: str) -> Shared | None:
     if region is None:
         return None
     if not isinstance(region, str):
-        raise InvalidArgument(f"'shared_memory_region' of {where} must be a string, not {region!r}")
+        raise InvalidArgument(f"'shared_memory_region' of {where} must be a string, not {brief(region)}")
     size = whole(parameters, "shared_memory_byte_size", where)
     if size is None:
         raise InvalidArgument(f"{where} names a shared memory region without 'shared_memory_byte_size'")
@@ -139,12 +140,12 @@ def whole(parameters: Parameters, name: str, where: str) -> int | None:
     if value is None:
         return None
     if type(value) is not int or not 0 <= value < 1 << 63:
-        raise InvalidArgument(f"'{name}' of {where} must be a whole number of at least 0, not {value!r}")
+        raise InvalidArgument(f"'{name}' of {where} must be a whole number of at least 0, not {brief(value)}")
     return value
 
 
 def flag(parameters: Parameters, name: str, where: str, *, default: bool) -> bool:
     value: Any = parameters.get(name, default)
     if type(value) is not bool:
-        raise InvalidArgument(f"'{name}' of {where} must be true or false, not {value!r}")
+        raise InvalidArgument(f"'{name}' of {where} must be true or false, not {brief(value)}")
     return value

@@ -1,1 +1,1 @@
-"""What every room knows: tensors, requests, errors, and the contracts between rooms. Standard library and numpy only."""
+"""What every room knows: tensors, requests, errors, and the contracts between rooms. Of libraries only numpy."""

@@ -26,7 +26,8 @@ class InferRequest:
 
     The times are `time.perf_counter_ns()`: `arrived` when its last byte was read, `queued` when it was decoded
     and admitted, `started` and `computed` round the model's run. `rows` and `nbytes` are set on admission, `handle`
-    (what pins the version) and `settle` (who hears of the outcome first) by those who carry it.
+    (what pins the version), `settle` (who hears of the outcome first) and `expiry` (the timer of `timeout`) by those
+    who carry it.
     """
 
     # class attributes, not slots: most of them stay as they are until the request is on its way
@@ -41,13 +42,14 @@ class InferRequest:
     state = NEW
     handle: Any = None
     settle: Any = None
+    expiry: Any = None
 
     def __init__(self, model: str, version: str, id: str, inputs: dict[str, Array]) -> None:
         self.model = model
         self.version = version
         self.id = id
         self.inputs = inputs
-        self.done: Done = _nobody
+        self.done: Done = nobody
 
 
 class InferResponse:
@@ -74,5 +76,6 @@ Outcome = InferResponse | SluiceError
 Done = Callable[[Outcome], None]
 
 
-def _nobody(outcome: Outcome) -> None:
-    raise AssertionError("a request was answered before it was submitted")
+def nobody(outcome: Outcome) -> None:
+    """The `done` of a request that is not submitted yet, or answered already."""
+    raise AssertionError("there is nobody to answer")

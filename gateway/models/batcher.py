@@ -25,7 +25,7 @@ from gateway.core.infer import QUEUED, RUNNING, SETTLED, InferRequest, InferResp
 from gateway.core.observe import Statistics
 from gateway.core.servable import Executable, Settle
 from gateway.core.signature import Signature
-from gateway.core.tensor import Array
+from gateway.core.tensor import STRING, Array
 from gateway.models.cost import Cost, Growth
 
 
@@ -58,6 +58,10 @@ class BatchPolicy:
 #: of a run's time, how much its worker waits for the next arrival before it takes the next batch; and in all
 PATIENCE = 0.05
 MOST_PATIENCE = 0.25
+
+
+#: requests of other shapes that one may overtake to be merged: the queue is locked while it is looked through
+MOST_PASSED = 256
 
 
 class Run:
@@ -144,7 +148,7 @@ class Batcher:
 
     def _enqueue(self, request: InferRequest, settle: Settle) -> None:
         policy = self._policy
-        nbytes = sum(array.nbytes for array in request.inputs.values())
+        nbytes = sum(map(_nbytes, request.inputs.values()))
         timeout = policy.timeout
         if request.timeout and policy.allow_timeout and (not timeout or request.timeout < timeout):
             timeout = request.timeout
@@ -169,7 +173,7 @@ class Batcher:
         if start:
             self._pool.submit(self._work)
         if timeout:
-            self._loop.call_later(timeout, self._expire, request)
+            request.expiry = self._loop.call_later(timeout, self._expire, request)
 
     def _wait_estimate(self) -> float:
         """Seconds until the queue will have been worked off, at least one: whole seconds travel in Retry-After."""
@@ -191,7 +195,7 @@ class Batcher:
             self._queued_rows -= request.rows
             request.state = SETTLED
         request.started = request.computed = time.perf_counter_ns()
-        request.settle(request, error)
+        self._settle(request, error)
 
     def pending(self) -> int:
         return len(self._queue)
@@ -269,7 +273,7 @@ class Batcher:
             room = (self._policy.max_rows if self._policy.delay else self.growth.limit) - first.rows
             key = self._shape_key(first)
             left: list[InferRequest] = []
-            while queue and room > 0:
+            while queue and room > 0 and len(left) < MOST_PASSED:
                 request = queue.popleft()
                 if request.rows <= room and self._shape_key(request) == key:
                     taken.append(request)
@@ -376,7 +380,9 @@ class Batcher:
             request.started = run.started
             request.computed = run.ended
         if run.error is not None:
-            self._settle(run.requests[0], _as_error(run.error))
+            # its traceback leads back to the run: a cycle round the tensors
+            error, run.error = run.error, None
+            self._settle(run.requests[0], _as_error(error))
             return
         self.cost.record(run.elements, infer_ns)
         if self._merge:
@@ -393,6 +399,10 @@ class Batcher:
             self._settle(request, Unavailable("Request timeout expired"))
 
     def _settle(self, request: InferRequest, outcome: Outcome) -> None:
+        if request.expiry is not None:
+            # a timer that is left to run out keeps the request, and its tensors, until then
+            request.expiry.cancel()
+            request.expiry = None
         try:
             request.settle(request, outcome)
         except Exception as error:  # noqa: BLE001 - one caller's trouble is not the next one's
@@ -401,6 +411,11 @@ class Batcher:
     def _went_idle(self) -> None:
         if not self._busy:
             self._idle.set()
+
+
+def _nbytes(array: Array) -> int:
+    """What it holds. Of strings, numpy counts the pointers only."""
+    return array.nbytes + (sum(map(len, array.flat)) if array.dtype == STRING else 0)
 
 
 def _as_error(error: Exception) -> SluiceError:

@@ -7,7 +7,7 @@ from typing import Final
 UNKNOWN: Final = float("inf")
 
 _WEIGHT: Final = 0.1  # of a new measurement in the moving average
-_OUTLIER: Final = 4.0  # one preempted run counts as no more than so many times the average
+_OUTLIER: Final = 4.0  # one preempted run counts as no more than so many times the average; two in a row count whole
 _WORTH: Final = 0.95  # the smallest batch that reaches this share of the best rate is large enough
 _RETRY_EVERY: Final = 512  # batches after which a larger one is tried again
 
@@ -15,15 +15,24 @@ _RETRY_EVERY: Final = 512  # batches after which a larger one is tried again
 class Cost:
     """Nanoseconds of a run by the number of elements in its inputs, in buckets of powers of two."""
 
-    __slots__ = ("_ns",)
+    __slots__ = ("_ns", "_odd")
 
     def __init__(self) -> None:
         self._ns = [0.0] * 65
+        #: the last run was an outlier: a model may cost more for some data than for other
+        self._odd = False
 
     def record(self, elements: int, ns: float) -> None:
         bucket = min(elements.bit_length(), 64)
         old = self._ns[bucket]
-        self._ns[bucket] = old + (min(ns, old * _OUTLIER) - old) * _WEIGHT if old else ns
+        if not old:
+            self._ns[bucket] = ns
+            return
+        odd = ns > old * _OUTLIER
+        if odd and not self._odd:
+            ns = old * _OUTLIER
+        self._odd = odd
+        self._ns[bucket] = old + (ns - old) * _WEIGHT
 
     def predict(self, elements: int) -> float:
         """The average of that bucket; from the next smaller one in proportion, where there was none yet.

@@ -48,11 +48,10 @@ class Loader:
 
     async def load(self, folder: ModelFolder, version: str, config: ModelConfig, statistics: Statistics) -> Handle:
         """A version, warm, that nobody can acquire yet. Raises SluiceError."""
-        began = time.monotonic()
         try:
             loop = asyncio.get_running_loop()
             opened = await loop.run_in_executor(self._pool, self._open, folder, version, config)
-            executable, config, warmed = opened
+            executable, config, warmed, seconds = opened
             try:
                 servable = self._engine.serve(executable, config, statistics, warmed)
             except BaseException:
@@ -63,14 +62,19 @@ class Loader:
         except Exception as error:
             logger.exception("%s/%s failed to load", folder.name, version)
             raise Internal(f"{type(error).__name__}; the server's log has the reason") from error
-        logger.info("%s/%s is loaded, in %.3f s", folder.name, version, time.monotonic() - began)
+        logger.info("%s/%s is loaded, in %.3f s", folder.name, version, seconds)
         return Handle(ServableId(folder.name, version), servable, statistics, config)
 
-    def _open(self, folder: ModelFolder, version: str, config: ModelConfig) -> tuple[Executable, ModelConfig, Any]:
+    def _open(
+        self, folder: ModelFolder, version: str, config: ModelConfig
+    ) -> tuple[Executable, ModelConfig, Any, float]:
+        """What computes, its config, what `warm` returned, and the seconds that it took."""
+        began = time.monotonic()
         config = _with_files(folder, config)
         executable = self._engine.load(folder.model_file(version, config.filename), config)
         try:
-            return executable, config, self._engine.warm(executable, config)
+            warmed = self._engine.warm(executable, config)
+            return executable, config, warmed, time.monotonic() - began
         except BaseException:
             executable.close()
             raise

@@ -36,14 +36,18 @@ class Recorder(Protocol):
 
 
 def sample(signature: Signature, rows: int, kind: Kind = "zero") -> dict[str, Array]:
-    """Inputs with `rows` rows where the signature is batched; every other free dimension is 1."""
+    """Inputs with `rows` rows where the signature is batched; every other free dimension is 1.
+
+    An integer without dimensions is 1: it is a size or a step, and onnxruntime dies of some that are 0 (STFT).
+    """
     inputs = {}
     rng = np.random.default_rng(17)
     for name, spec in signature.inputs.items():
         shape = [1 if size < 0 else size for size in spec.shape]
         if signature.batched:
             shape[0] = rows
-        inputs[name] = _filled(spec.datatype, shape, kind, rng)
+        array = _filled(spec.datatype, shape, kind, rng)
+        inputs[name] = np.ones_like(array) if not shape and array.dtype.kind in "iu" else array
     return inputs
 
 
@@ -118,7 +122,7 @@ def _measure(executable: Executable, cost: Recorder, growth: Recorder) -> None:
     while rows <= limit:
         inputs = sample(signature, rows, kind)
         try:
-            ns = _fastest(executable, inputs, end)
+            ns = fastest(executable, inputs, end)
         except SluiceError as error:
             if kind == "zero":
                 logger.info(
@@ -135,7 +139,7 @@ def _measure(executable: Executable, cost: Recorder, growth: Recorder) -> None:
         rows *= 2
 
 
-def _fastest(executable: Executable, inputs: dict[str, Array], end: float) -> int:
+def fastest(executable: Executable, inputs: dict[str, Array], end: float) -> int:
     """Nanoseconds of the fastest of up to ten runs, of fewer where time is up."""
     names = executable.signature.output_names
     fastest = 1 << 62

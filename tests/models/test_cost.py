@@ -27,6 +27,13 @@ def test_one_preempted_run_changes_little_and_a_slower_model_is_learned() -> Non
     assert cost.predict(30) > 900_000
 
 
+def test_two_long_runs_in_a_row_are_believed() -> None:
+    cost = Cost()
+    for ns in (10_000, 10_000, 1_000_000_000, 1_000_000_000):
+        cost.record(30, ns)
+    assert cost.predict(30) > 90_000_000
+
+
 @given(st.lists(st.tuples(st.integers(0, 2**70), st.floats(1, 1e12)), max_size=20), st.integers(0, 2**70))
 def test_any_size_has_a_cost(runs: list[tuple[int, float]], elements: int) -> None:
     cost = Cost()

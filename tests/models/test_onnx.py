@@ -514,9 +514,9 @@ def test_threads_are_the_process_s(large: Path) -> None:
     assert own == [start + i for i in range(1, 5)]
 
 
-def test_threads_of_its_own_beside_the_pool_are_ignored(large: Path) -> None:
-    start, *shared = process(large, 3, 2, 2, "keep")["threads"]
-    assert shared == [start + 2] * 2
+def test_threads_of_its_own_beside_the_pool(large: Path) -> None:
+    start, *both = process(large, 3, 2, 3, "keep")["threads"]
+    assert both == [start + 2 + i for i in range(1, 4)]
 
 
 def test_reloads_give_memory_back(large: Path) -> None:

@@ -55,12 +55,32 @@ def test_samples_fit_their_signature(name: str, kind: Any) -> None:
         assert inputs["x"].shape == expected
         wanted.check(inputs)
         flat = inputs["x"].ravel().tolist()
-        if kind == "zero":
+        if kind == "zero" and shape:
             assert flat == np.zeros(len(flat), DATA_TYPES[name].dtype).tolist() or flat == [""] * len(flat)
         elif len(flat) > 10:
             assert len(set(flat)) > 1
         if name == "BYTES":
             assert all(isinstance(text, str) for text in flat)
+
+
+@pytest.mark.parametrize("kind", ["zero", "random"])
+def test_sizes_and_steps_are_1(load: Loader, kind: Any) -> None:
+    """onnxruntime divides by the frame_length of STFT: at 0 the whole process dies of it."""
+    assert sample(signature("INT64", (), batched=False), 1, kind)["x"].item() == 1
+    assert sample(signature("FP32", (), batched=False), 1, "zero")["x"].item() == 0
+    node = helper.make_node("STFT", ["signal", "step", "", "length"], ["y"])
+    graph = helper.make_graph(
+        [node],
+        "stft",
+        [
+            helper.make_tensor_value_info("signal", F, [1, 16, 1]),
+            *(helper.make_tensor_value_info(name, I64, []) for name in ("step", "length")),
+        ],
+        [helper.make_tensor_value_info("y", F, [1, "frames", "length", 2])],
+    )
+    model = load(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8))
+    warm(model, ModelConfig())
+    measure(model, Cost(), Growth(64))
 
 
 def test_random_samples_repeat_and_differ_by_input() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Final
 
 from gateway.codecs.binary import Buffer
 from gateway.codecs.json import quote
@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from gateway.protocols.http.wire import Wire
 
 access = logging.getLogger(ACCESS)
+
+#: characters of an error
+LONGEST_MESSAGE: Final = 2000
 
 
 class Exchange:
@@ -61,10 +64,12 @@ class Exchange:
         wire.settled(self)
 
     def respond_error(self, status: int, message: str, headers: bytes = b"") -> None:
+        if len(message) > LONGEST_MESSAGE:  # it may quote what the client sent
+            message = message[:LONGEST_MESSAGE] + "…"
         self.respond(status, head.JSON + headers, [b'{"error":%b}' % quote(message)])
 
-    def fail(self, error: SluiceError) -> None:
-        headers = head.lines((name.lower().encode(), value.encode()) for name, value in headers_of(error).items())
+    def fail(self, error: SluiceError, headers: bytes = b"") -> None:
+        headers += head.lines((name.lower().encode(), value.encode()) for name, value in headers_of(error).items())
         self.respond_error(status_of(error), error.message, headers)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import re
 import time
 from collections.abc import Callable
@@ -14,13 +15,15 @@ from gateway.codecs.binary import Buffer
 from gateway.codecs.body import decode, decode_bare, encode
 from gateway.codecs.compression import Decompressor, accepted, compress
 from gateway.codecs.wishes import PLAIN, RAW, ReplyForm
-from gateway.core.errors import InvalidArgument, SluiceError
+from gateway.core.errors import Internal, InvalidArgument, SluiceError, TooLarge, Unsupported
 from gateway.core.infer import InferRequest, InferResponse, Outcome
 from gateway.protocols.http import head
 from gateway.protocols.http.exchange import Exchange, access
 
 if TYPE_CHECKING:
     from gateway.protocols.http.wire import Wire
+
+logger = logging.getLogger("sluice.http")
 
 _PATH: Final = re.compile(rb"(?i:https?://[^/?#]*)?/v2/models/([^/?#]+)(?:/versions/([^/?#]+))?/infer/?(?:\?.*)?")
 #: compressing, or decompressing, more than so many bytes leaves the event loop for a thread
@@ -80,19 +83,23 @@ class InferExchange(Exchange):
             if length is None:
                 request, self._form = decode(body, None, model, version, service.regions)
             elif length == b"0":
-                signature = service.dataplane.signature(model, version)
+                version, signature = service.dataplane.resolve(model, version, self._key())
                 request, self._form = decode_bare(body, model, version, signature), RAW
             else:
-                request, self._form = decode(body, _json_length(length, body), model, version, service.regions)
-        except SluiceError as error:
-            self._finish_error(error)
+                json_length = _json_length(length, body, service.limits.json_bytes)
+                request, self._form = decode(body, json_length, model, version, service.regions)
+        except Exception as error:  # noqa: BLE001 - whoever asks is answered, whatever goes wrong here
+            self._finish_error(self._told(error))
             return
         request.arrived = self.arrived
         request.trace = self._trace
         if b"sluice-key" in fields:
-            request.key = fields[b"sluice-key"].decode("latin-1")
+            request.key = self._key()
         self._request = request
         service.dataplane.submit(request, self._done)
+
+    def _key(self) -> str:
+        return self._fields.get(b"sluice-key", b"").decode("latin-1")
 
     def _done(self, outcome: Outcome) -> None:
         if self.wire.closed:
@@ -104,8 +111,8 @@ class InferExchange(Exchange):
         try:
             signature = self._request.handle.servable.signature  # type: ignore[union-attr]
             parts, length = encode(outcome, self._form, signature, service.regions)
-        except SluiceError as error:
-            self._finish_error(error)
+        except Exception as error:  # noqa: BLE001 - as above
+            self._finish_error(self._told(error))
             return
         headers = head.JSON if length is None else head.BINARY % length
         if b"accept-encoding" in self._fields:
@@ -115,10 +122,17 @@ class InferExchange(Exchange):
         if service.observed:
             self._observe(outcome)
 
-    def _finish_error(self, error: SluiceError) -> None:
-        self.fail(error)
+    def _finish_error(self, error: SluiceError, headers: bytes = b"") -> None:
+        self.fail(error, headers)
         if self.wire.service.observed:
             self._observe(error)
+
+    def _told(self, error: BaseException) -> SluiceError:
+        """What the client hears of it."""
+        if isinstance(error, SluiceError):
+            return error
+        logger.error("a request to %s failed", self._target[0], exc_info=error)
+        return Internal("internal error; the server's log has the reason")
 
     def _observe(self, outcome: Outcome) -> None:
         service = self.wire.service
@@ -155,6 +169,9 @@ class InferExchange(Exchange):
         try:
             decompressor = Decompressor(coding, limits.binary_bytes if binary else limits.json_bytes)
             body = decompressor.feed(self._body, _BRIEF)
+        except Unsupported as error:
+            self._finish_error(error, b"accept-encoding: gzip, deflate\r\n")
+            return
         except SluiceError as error:
             self._finish_error(error)
             return
@@ -162,13 +179,7 @@ class InferExchange(Exchange):
         if decompressor.finished:
             self._submit(body)
         else:
-            self._in_thread(decompressor.rest, self._decompressed)
-
-    def _decompressed(self, outcome: bytes | Exception) -> None:
-        if isinstance(outcome, bytes):
-            self._submit(outcome)
-        else:
-            self._finish_error(outcome if isinstance(outcome, SluiceError) else InvalidArgument(str(outcome)))
+            self._in_thread(decompressor.rest, self._submit)
 
     def _compress(self, headers: bytes, parts: list[Buffer]) -> None:
         wishes = self.wire.service.compression
@@ -183,18 +194,23 @@ class InferExchange(Exchange):
             return
         self._in_thread(lambda: compress(parts, coding, wishes.level), lambda body: self.respond(200, headers, [body]))
 
-    def _in_thread(self, work: Callable[[], bytes], then: Callable[[Any], None]) -> None:
-        """`then` is called on the loop with what `work` returned or raised."""
+    def _in_thread(self, work: Callable[[], bytes], then: Callable[[bytes], None]) -> None:
+        """`then` is called on the loop with what `work` returned."""
 
         def finished(future: asyncio.Future[bytes]) -> None:
-            if not future.cancelled() and not self.wire.closed:
-                then(future.exception() or future.result())
+            if future.cancelled() or self.wire.closed:
+                return
+            error = future.exception()
+            if error is None:
+                then(future.result())
+            else:
+                self._finish_error(self._told(error))
 
         self.wire.loop.run_in_executor(None, work).add_done_callback(finished)
 
 
-def _json_length(value: bytes, body: Buffer) -> int:
-    """The header Inference-Header-Content-Length, checked against the body."""
+def _json_length(value: bytes, body: Buffer, limit: int) -> int:
+    """The header Inference-Header-Content-Length, checked against the body and the limit of JSON in bytes."""
     if not value.isdigit() or len(value) > 18:
         raise InvalidArgument(
             f"'Inference-Header-Content-Length' is '{value.decode('latin-1')}', expected a whole number"
@@ -202,4 +218,6 @@ def _json_length(value: bytes, body: Buffer) -> int:
     length = int(value)
     if length > len(body):
         raise InvalidArgument(f"'Inference-Header-Content-Length' is {length}, but the body has {len(body)} bytes")
+    if length > limit:
+        raise TooLarge(f"the JSON of the request exceeds {limit} bytes")
     return length

@@ -1,0 +1,89 @@
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import onnx
+import pytest
+from conformance.oip import Client
+from onnx import TensorProto, helper
+from servers import put, running
+
+ELEMENTS = {
+    "BOOL": TensorProto.BOOL,
+    "UINT8": TensorProto.UINT8,
+    "UINT16": TensorProto.UINT16,
+    "UINT32": TensorProto.UINT32,
+    "UINT64": TensorProto.UINT64,
+    "INT8": TensorProto.INT8,
+    "INT16": TensorProto.INT16,
+    "INT32": TensorProto.INT32,
+    "INT64": TensorProto.INT64,
+    "FP16": TensorProto.FLOAT16,
+    "BF16": TensorProto.BFLOAT16,
+    "FP32": TensorProto.FLOAT,
+    "FP64": TensorProto.DOUBLE,
+    "BYTES": TensorProto.STRING,
+}
+
+Shape = Sequence[int | str]
+
+
+def _model(
+    nodes: Sequence[onnx.NodeProto], inputs: dict[str, tuple[str, Shape]], outputs: dict[str, tuple[str, Shape]]
+) -> bytes:
+    def values(declared: dict[str, tuple[str, Shape]]) -> list[onnx.ValueInfoProto]:
+        return [helper.make_tensor_value_info(name, ELEMENTS[kind], shape) for name, (kind, shape) in declared.items()]
+
+    graph = helper.make_graph(nodes, "g", values(inputs), values(outputs))
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    onnx.checker.check_model(model)
+    return bytes(model.SerializeToString())
+
+
+def identity(kind: str, shape: Shape) -> bytes:
+    """y = x"""
+    return _model([helper.make_node("Identity", ["x"], ["y"])], {"x": (kind, shape)}, {"y": (kind, shape)})
+
+
+def several() -> bytes:
+    """Inputs `a` and `text`, outputs `twice` (of a), `same` (text) and `count` (a's shape)."""
+    return _model(
+        [
+            helper.make_node("Add", ["a", "a"], ["twice"]),
+            helper.make_node("Identity", ["text"], ["same"]),
+            helper.make_node("Shape", ["a"], ["count"]),
+        ],
+        {"a": ("FP32", ["n", 2]), "text": ("BYTES", ["m"])},
+        {"twice": ("FP32", ["n", 2]), "same": ("BYTES", ["m"]), "count": ("INT64", [2])},
+    )
+
+
+LABELLED = """
+max_batch_size: 8
+input [{ name: "x" data_type: TYPE_FP32 dims: [3] }]
+output [{ name: "y" data_type: TYPE_FP32 dims: [3] label_filename: "labels.txt" }]
+"""
+
+
+@pytest.fixture(scope="session")
+def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
+    """Of one server with small models for every type and form."""
+    models = tmp_path_factory.mktemp("models")
+    for kind in ELEMENTS:
+        put(models, f"scalar-{kind}", 1, identity(kind, []))
+        put(models, f"vector-{kind}", 1, identity(kind, ["n"]))
+        put(models, f"matrix-{kind}", 1, identity(kind, ["n", 3]))
+    put(models, "several", 1, several())
+    put(models, "labelled", 1, identity("FP32", ["n", 3]), config=LABELLED)
+    (models / "labelled" / "labels.txt").write_text("ant\nbee\ncat\n")
+    put(models, "fixed", 1, identity("INT32", [2, 3]))
+    put(models, "free", 1, identity("FP64", [2, "n"]))
+    put(models, "freer", 1, identity("FP64", [2, "n", "m"]))
+    put(models, "text", 1, identity("BYTES", [1]))
+    put(models, "text-column", 1, identity("BYTES", ["n", 1]))
+    put(models, "text-pair", 1, identity("BYTES", [2]))
+    put(models, "text-free", 1, identity("BYTES", [1, "n"]))
+    with running(models, tmp_path_factory.mktemp("state")) as server:
+        client = Client(server.rest)
+        yield client
+        client.close()
