@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Final
 
+from gateway.codecs.layout import Layouts
 from gateway.codecs.protobuf import decode, encode, error_in_stream, in_stream
 from gateway.codecs.wishes import RAW, Regions, ReplyForm
 from gateway.core.errors import DeadlineExceeded, Internal, SluiceError, TooLarge, Unavailable
@@ -80,6 +81,7 @@ class Inference:
         #: neutral code, or "OK" → requests answered so
         self.outcomes: Counter[str] = Counter()
         self.streams = 0
+        self.layouts = Layouts()
 
     def begin(self, body: bytes, terms: Terms, *, streamed: bool = False) -> InferCall:
         """Decodes and submits. The call returned may be settled already. Never raises."""
@@ -154,7 +156,7 @@ class InferCall:
         limits = inference.limits
         if len(body) > limits.message_bytes:
             raise TooLarge(f"the message has {len(body)} bytes, the limit is {limits.message_bytes}")
-        request, self.form = decode(body, inference.regions, limits.typed_bytes)
+        request, self.form = decode(body, inference.regions, limits.typed_bytes, inference.layouts)
         request.arrived = self.arrived
         request.trace = self._trace
         request.key = terms.key

@@ -67,7 +67,11 @@ class InferenceService:
         return {"ready": self._calls.metadata.server_ready()}
 
     async def model_ready(self, request: Any, caller: Caller) -> Fields:
-        return {"ready": self._calls.metadata.model_ready(request.name, request.version)}
+        """A model that is not there is not ready, and that is no error: what the reference server answers here."""
+        try:
+            return {"ready": self._calls.metadata.model_ready(request.name, request.version)}
+        except NotFound:
+            return {"ready": False}
 
     async def server_metadata(self, request: Any, caller: Caller) -> Fields:
         return self._calls.metadata.server()

@@ -32,19 +32,25 @@ class Conversation:
 
         Raises the SluiceError that ends it, where the client asked for errors to be raised.
         """
-        inference = self._inference
+        inference, terms, pending, write = self._inference, self._terms, self._pending, self._write
         inference.streams += 1
         try:
             async with asyncio.TaskGroup() as group:
                 async for body in requests:
                     self.idle = False
-                    await self._take(inference.begin(body, self._terms, streamed=True), group)
-                    self.idle = not self._pending
+                    call = InferCall(inference, terms, streamed=True)
+                    call.start(body)
+                    if not pending and call.error is None and call.reply is not None:
+                        await write(call.reply)
+                        self.idle = True
+                        continue
+                    await self._take(call, group)
+                    self.idle = not pending
         except ExceptionGroup as failures:
             raise failures.exceptions[0] from None
         finally:
             inference.streams -= 1
-            for call in self._pending:
+            for call in pending:
                 call.cancel()
 
     async def _take(self, call: InferCall, group: asyncio.TaskGroup) -> None:
