@@ -50,7 +50,7 @@ $(READY): pyproject.toml constraints.txt
 # KServe's client brings a hundred packages of its own and pins some of ours: it lives apart
 .venv-kserve/.ready: tests/clients/kserve.txt
 	$(PYTHON) -m venv .venv-kserve
-	.venv-kserve/bin/pip --quiet --disable-pip-version-check install --requirement tests/clients/kserve.txt
+	.venv-kserve/bin/pip --quiet --disable-pip-version-check install --no-deps --no-compile --requirement tests/clients/kserve.txt
 	touch $@
 
 clean:

@@ -10,7 +10,7 @@ import platform
 import resource
 import signal
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -34,10 +34,11 @@ from gateway.protocols.http.service import Compression, Limits, Service
 from gateway.protocols.oip.calls import Calls
 from gateway.protocols.rest.app import rest_app
 from gateway.routing.split import Splits
+from gateway.samples import arms, versions, wire
 from gateway.settings import Settings, admin_token, granted
 from gateway.store.sqlite import SqliteStore
 from gateway.telemetry import logs
-from gateway.telemetry.metrics import CONTENT_TYPE, Metrics, SplitSample, VersionSample
+from gateway.telemetry.metrics import CONTENT_TYPE, Loads, Metrics
 from gateway.telemetry.tracing import Tracer
 
 logger = logging.getLogger("sluice")
@@ -84,7 +85,8 @@ async def serve(settings: Settings) -> int:
         pool = ThreadPoolExecutor(MOST_INSTANCES, thread_name_prefix="sluice-run")
         stack.callback(pool.shutdown, wait=False, cancel_futures=True)
         threads = granted() if settings.threads == "auto" else settings.threads
-        engine = onnx_engine(Runtime(threads, settings.providers), pool, _batch_policy(settings))
+        loads = Loads()
+        engine = onnx_engine(Runtime(threads, settings.providers), pool, _batch_policy(settings), loads.add)
         repository = Repository(Path(settings.models))
         manager = Manager(repository, engine, mode=settings.control_mode, poll_interval=settings.poll_interval)
         stack.push_async_callback(stop.close, manager)
@@ -120,9 +122,10 @@ async def serve(settings: Settings) -> int:
             access_log=settings.access_log,
         )
         metrics = Metrics(
-            lambda: _versions(manager),
-            splits=lambda: _arms(splits),
-            wire=lambda: _wire(rest),
+            lambda: versions(manager),
+            loads=loads,
+            splits=lambda: arms(splits),
+            wire=lambda: wire(rest),
             build={"version": __version__, "python": platform.python_version(), "runtime": runtime_name()},
         )
         admin = Service(
@@ -289,27 +292,3 @@ def _tls(settings: Settings) -> TlsFiles | None:
         client_ca=files.client_ca if files.client_auth != "none" else "",
         client_required=files.client_auth == "required",
     )
-
-
-def _versions(manager: Manager) -> Iterator[VersionSample]:
-    for model, version in manager.statistics():
-        handle = manager.present(model.model).get(model.version)
-        pending = handle.servable.pending() if handle else 0
-        yield VersionSample(model.model, model.version, version, pending)
-
-
-def _arms(splits: Splits) -> Iterator[SplitSample]:
-    for (model, arm), (picks, absent) in splits.counts().items():
-        yield SplitSample(model, arm, picks, absent)
-
-
-def _wire(service: Service) -> Mapping[str, int]:
-    counters = service.counters
-    return {
-        "connections_open": len(service.connections),
-        "connections": counters["connections"],
-        "requests": sum(service.statuses.values()),
-        "received_bytes": service.received_bytes,
-        "sent_bytes": service.sent_bytes,
-        **{f"rejected_{name}": counters[name] for name in ("timeouts", "oversized", "malformed", "refused")},
-    }

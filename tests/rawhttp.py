@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import socket
 from collections.abc import Sequence
@@ -48,10 +49,8 @@ class Raw:
 
     def send(self, data: bytes) -> Raw:
         """Sends all of it, or as much as the server takes before it hangs up."""
-        try:
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
             self.socket.sendall(data)
-        except (BrokenPipeError, ConnectionResetError):
-            pass
         return self
 
     def slowly(self, data: bytes, step: int = 1) -> Raw:

@@ -51,5 +51,5 @@ def test_links_between_pages_lead_somewhere(page: Path) -> None:
 
 def test_every_make_target_that_the_readme_names_is_there() -> None:
     makefile = (ROOT / "Makefile").read_text()
-    for target in set(re.findall(r"make ([a-z-]+)", (ROOT / "README.md").read_text())):
+    for target in set(re.findall(r"(?:\\$ |`)make ([a-z-]+)", (ROOT / "README.md").read_text())):
         assert re.search(rf"^{target}:", makefile, re.MULTILINE), target

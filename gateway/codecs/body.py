@@ -11,6 +11,7 @@ from math import prod
 from typing import Final
 
 import numpy as np
+import orjson
 
 from gateway.codecs.binary import Buffer, decode_raw, encode_raw
 from gateway.codecs.classification import classify
@@ -20,6 +21,7 @@ from gateway.codecs.json import (
     InputDocument,
     decode_data,
     decode_document,
+    decode_floats,
     encode_data,
     quote,
 )
@@ -44,17 +46,21 @@ from gateway.core.tensor import BFLOAT16, NAME_OF, Array
 
 
 def decode(
-    body: Buffer, header_length: int | None, model: str, version: str, regions: Regions | None
+    body: bytes | bytearray, header_length: int | None, model: str, version: str, regions: Regions | None
 ) -> tuple[InferRequest, ReplyForm]:
     """`header_length` is the header Inference-Header-Content-Length, None where it is absent.
 
     Raises InvalidArgument naming the input or parameter, what was found and what was expected.
     """
     blobs = _NOTHING
-    if header_length is not None:
+    if header_length is None:
+        floats = decode_floats(body)
+        if floats is not None:
+            return InferRequest(model, version, *floats), PLAIN
+        document = decode_document(body)
+    else:
         blobs = memoryview(body)[header_length:]
-        body = memoryview(body)[:header_length]
-    document = decode_document(body)
+        document = decode_document(memoryview(body)[:header_length])
     inputs: dict[str, Array] = {}
     at = 0
     for item in document.inputs:
@@ -149,6 +155,8 @@ def encode(
     response: InferResponse, form: ReplyForm, signature: Signature, regions: Regions | None
 ) -> tuple[list[Buffer], int | None]:
     """The reply's body in pieces, and the length of its JSON where blobs follow it."""
+    if form is PLAIN and (text := _plain(response)) is not None:
+        return [text], None
     parts: list[bytes] = []
     blobs: list[Buffer] = []
     forms = form.outputs
@@ -174,6 +182,25 @@ def encode(
         return [text], None
     return [text, *blobs], len(text)
 
+
+def _plain(response: InferResponse) -> bytes | None:
+    """The whole reply by one call of orjson. None where it cannot write all of it: strings, halves, numbers that are
+    not finite (which it writes as null)."""
+    outputs = []
+    for name, array in response.outputs.items():
+        datatype = _IN_JSON.get(array.dtype.char)
+        if datatype is None:
+            return None
+        outputs.append({"name": name, "datatype": datatype, "shape": array.shape, "data": array.ravel()})
+    document = {"model_name": response.model, "model_version": response.version, "outputs": outputs}
+    if response.id:
+        document = {"id": response.id, **document}
+    text = orjson.dumps(document, None, orjson.OPT_SERIALIZE_NUMPY)
+    return None if b"null" in text else text
+
+
+#: one-character code of a dtype → the protocol's name, of what orjson writes as JSON has it
+_IN_JSON: Final = {dtype.char: name for dtype, name in NAME_OF.items() if dtype.char not in "eOV"}
 
 # what is the same in each reply of a model is made once
 

@@ -39,7 +39,7 @@ class BatchStatistics:
 
 
 class Statistics:
-    """The life of one model version in numbers. Times in nanoseconds, `last_inference` in ms since the epoch."""
+    """The life of one model version in numbers. Times in nanoseconds, those of the day by `time.perf_counter_ns()`."""
 
     __slots__ = (
         "batches", "executions", "fail_count", "fail_ns", "failures", "infer_ns", "input_ns", "last_inference",

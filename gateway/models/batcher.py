@@ -1,9 +1,10 @@
-"""Runs a model: small requests at once, on the event loop; others in worker threads, merged with what has queued.
+"""Runs a model: small requests on the event loop (inline.py), others in worker threads, merged with what has queued.
 
 A tiny model runs in a few microseconds, and handing it to a thread costs ten times as much, so what is measured as
-short runs inline. A batch is what queued while all instances were busy, and it grows only as long as the measured rows
-per second do. Nothing waits for a batch to fill unless the model's config says so, with one exception: where batches
-pay, callers that were answered together are given a moment to come back together (`Batcher._work_refill`).
+short never leaves the loop. For the others a batch is what queued while all instances were busy, and it grows only as
+long as the measured rows per second do. Nothing waits for a batch to fill unless the model's config says so, with one
+exception: where batches pay, callers that were answered together are given a moment to come back together
+(`Batcher._work_refill`).
 """
 
 from __future__ import annotations
@@ -18,15 +19,15 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
-from gateway.core.errors import Cancelled, Internal, SluiceError, Unavailable
-from gateway.core.infer import QUEUED, RUNNING, SETTLED, InferRequest, InferResponse, Outcome
+from gateway.core.errors import Cancelled, SluiceError, Unavailable
+from gateway.core.infer import QUEUED, RUNNING, SETTLED, InferRequest, Outcome
 from gateway.core.observe import Statistics
 from gateway.core.servable import Executable, Settle
 from gateway.core.signature import Signature
 from gateway.core.tensor import STRING, Array
 from gateway.models.cost import Cost, Growth
+from gateway.models.inline import Inline
+from gateway.models.run import Run, as_error, shape_key
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,24 +65,6 @@ MOST_PATIENCE = 0.25
 MOST_PASSED = 256
 
 
-class Run:
-    """One execution: the requests in it, and what came of it. Made by a worker, delivered on the loop."""
-
-    __slots__ = ("delivered", "elements", "ended", "error", "outputs", "ready", "requests", "rows", "started")
-
-    def __init__(self, requests: list[InferRequest]) -> None:
-        self.requests = requests
-        self.rows = 0
-        self.elements = 0
-        #: one dict of outputs per request, empty if `error`
-        self.outputs: list[dict[str, Array]] = []
-        self.error: Exception | None = None
-        self.started = 0
-        self.ready = 0
-        self.ended = 0
-        self.delivered = False
-
-
 class Batcher:
     """A Servable around an Executable. All methods belong to the event loop's thread but those named `_work…`."""
 
@@ -105,6 +88,7 @@ class Batcher:
         self._loop = asyncio.get_running_loop()
         self._inline_ns = 0.0 if policy.run_limit or policy.delay else policy.inline_limit * 1e9
         self._merge = policy.merge and self.signature.batched
+        self._inline = Inline(executable, cost, growth, statistics, limit_ns=self._inline_ns, merges=self._merge)
         self._lock = threading.Condition()
         self._queue: deque[InferRequest] = deque()
         self._queued_bytes = 0
@@ -127,24 +111,9 @@ class Batcher:
         for array in request.inputs.values():
             elements += array.size
         if self.cost.predict(elements) <= self._inline_ns:
-            self._run_inline(request, elements, settle)
+            self._inline.submit(request, elements, settle)
         else:
             self._enqueue(request, settle)
-
-    def _run_inline(self, request: InferRequest, elements: int, settle: Settle) -> None:
-        names = request.outputs or self.signature.output_names
-        request.started = started = time.perf_counter_ns()
-        try:
-            arrays = self._run(request.inputs, names)
-        except SluiceError as error:
-            request.computed = time.perf_counter_ns()
-            settle(request, error)
-            return
-        request.computed = computed = time.perf_counter_ns()
-        self.cost.record(elements, computed - started)
-        self._statistics.executed(request.rows, 0, computed - started, 0)
-        model, version = request.handle.id
-        settle(request, InferResponse(model, version, request.id, dict(zip(names, arrays))))  # noqa: B905 - strict costs
 
     def _enqueue(self, request: InferRequest, settle: Settle) -> None:
         policy = self._policy
@@ -271,11 +240,11 @@ class Batcher:
         taken = [first]
         if self._merge and queue:
             room = (self._policy.max_rows if self._policy.delay else self.growth.limit) - first.rows
-            key = self._shape_key(first)
+            key = shape_key(first, self.signature)
             left: list[InferRequest] = []
             while queue and room > 0 and len(left) < MOST_PASSED:
                 request = queue.popleft()
-                if request.rows <= room and self._shape_key(request) == key:
+                if request.rows <= room and shape_key(request, self.signature) == key:
                     taken.append(request)
                     room -= request.rows
                 else:
@@ -286,11 +255,6 @@ class Batcher:
             self._queued_bytes -= request.nbytes
             self._queued_rows -= request.rows
         return taken
-
-    def _shape_key(self, request: InferRequest) -> Any:
-        if not self.signature.ragged:
-            return None
-        return [array.shape[1:] for array in map(request.inputs.__getitem__, self.signature.inputs)]
 
     def _work_post(self, requests: list[InferRequest]) -> Run | None:
         """Runs them and hands the outcome to the loop."""
@@ -303,7 +267,7 @@ class Batcher:
             return None
         run = Run(requests)
         try:
-            self._work_run(run)
+            run.execute(self._work_limited, self.signature)
         except Exception as error:  # noqa: BLE001 - a worker outlives whatever a model does
             if len(requests) > 1:
                 # one bad request costs only itself
@@ -314,36 +278,6 @@ class Batcher:
             run.error = error
         self._call_soon(self._deliver, run)
         return run
-
-    def _work_run(self, run: Run) -> None:
-        requests = run.requests
-        first = requests[0]
-        run.started = time.perf_counter_ns()
-        names: Sequence[str] = first.outputs or self.signature.output_names
-        inputs = first.inputs
-        if len(requests) > 1:
-            if any(request.outputs != first.outputs for request in requests):
-                names = self.signature.output_names
-            inputs = {
-                name: np.concatenate([request.inputs[name] for request in requests]) for name in self.signature.inputs
-            }
-        run.rows = sum(request.rows for request in requests)
-        run.elements = sum(array.size for array in inputs.values())
-        run.ready = time.perf_counter_ns()
-        arrays = self._work_limited(inputs, names)
-        run.ended = time.perf_counter_ns()
-        if len(requests) == 1:
-            run.outputs = [dict(zip(names, arrays, strict=True))]
-            return
-        if any(array.shape[:1] != (run.rows,) for array in arrays):
-            raise Internal("an output of a merged batch does not have its rows")
-        at = 0
-        for request in requests:
-            end = at + request.rows
-            wanted = request.outputs or self.signature.output_names
-            rows = {name: array[at:end] for name, array in zip(names, arrays, strict=True)}
-            run.outputs.append(rows if wanted == names else {name: rows[name] for name in wanted})
-            at = end
 
     def _work_limited(self, inputs: dict[str, Array], names: Sequence[str]) -> list[Array]:
         if not self._policy.run_limit:
@@ -374,7 +308,6 @@ class Batcher:
                 self._lock.notify_all()
 
     def _deliver_all(self, run: Run) -> None:
-        infer_ns = run.ended - run.ready
         for request in run.requests:
             request.state = SETTLED
             request.started = run.started
@@ -382,15 +315,11 @@ class Batcher:
         if run.error is not None:
             # its traceback leads back to the run: a cycle round the tensors
             error, run.error = run.error, None
-            self._settle(run.requests[0], _as_error(error))
+            self._settle(run.requests[0], as_error(error))
             return
-        self.cost.record(run.elements, infer_ns)
-        if self._merge:
-            self.growth.record(run.rows, infer_ns)
-        self._statistics.executed(run.rows, run.ready - run.started, infer_ns, 0)
-        for request, outputs in zip(run.requests, run.outputs, strict=True):
-            model, version = request.handle.id
-            self._settle(request, InferResponse(model, version, request.id, outputs))
+        run.record(self.cost, self.growth, self._statistics, merges=self._merge)
+        for request, response in run.responses():
+            self._settle(request, response)
 
     def _deliver_late(self, requests: list[InferRequest]) -> None:
         for request in requests:
@@ -416,11 +345,3 @@ class Batcher:
 def _nbytes(array: Array) -> int:
     """What it holds. Of strings, numpy counts the pointers only."""
     return array.nbytes + (sum(map(len, array.flat)) if array.dtype == STRING else 0)
-
-
-def _as_error(error: Exception) -> SluiceError:
-    if isinstance(error, SluiceError):
-        return error
-    failure = Internal("the model failed; the server's log has the reason")
-    failure.__cause__ = error
-    return failure

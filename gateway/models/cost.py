@@ -7,13 +7,19 @@ from typing import Final
 UNKNOWN: Final = float("inf")
 
 _WEIGHT: Final = 0.1  # of a new measurement in the moving average
+_SHORTER: Final = 0.5  # of a run that took less than was learned
 _OUTLIER: Final = 4.0  # one preempted run counts as no more than so many times the average; two in a row count whole
 _WORTH: Final = 0.95  # the smallest batch that reaches this share of the best rate is large enough
 _RETRY_EVERY: Final = 512  # batches after which a larger one is tried again
 
 
 class Cost:
-    """Nanoseconds of a run by the number of elements in its inputs, in buckets of powers of two."""
+    """Nanoseconds of a run by the number of elements in its inputs, in buckets of powers of two.
+
+    Whatever a run meets, a preempted thread, a wait for the interpreter's lock, makes it longer and never shorter. So
+    a short measurement counts for more than a long one: what is learned is near the low end of what is measured, and
+    a model that was thought slow during a stall is soon known better.
+    """
 
     __slots__ = ("_ns", "_odd")
 
@@ -32,10 +38,10 @@ class Cost:
         if odd and not self._odd:
             ns = old * _OUTLIER
         self._odd = odd
-        self._ns[bucket] = old + (ns - old) * _WEIGHT
+        self._ns[bucket] = old + (ns - old) * (_WEIGHT if ns > old else _SHORTER)
 
     def predict(self, elements: int) -> float:
-        """The average of that bucket; from the next smaller one in proportion, where there was none yet.
+        """What that bucket learned; from the next smaller one in proportion, where there was none yet.
 
         UNKNOWN before the first measurement of anything as small.
         """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +14,7 @@ from gateway.core.signature import Signature
 from gateway.models.batcher import Batcher, BatchPolicy
 from gateway.models.config import ModelConfig
 from gateway.models.cost import Cost, Growth
-from gateway.models.loader import Engine
+from gateway.models.loader import Engine, silent
 from gateway.models.warmup import measure, warm
 
 if TYPE_CHECKING:
@@ -36,7 +37,12 @@ def batch_policy(config: ModelConfig, signature: Signature, defaults: BatchPolic
     )
 
 
-def onnx_engine(runtime: Runtime, pool: ThreadPoolExecutor, defaults: BatchPolicy) -> Engine:
+def onnx_engine(
+    runtime: Runtime,
+    pool: ThreadPoolExecutor,
+    defaults: BatchPolicy,
+    told: Callable[[str, float | None], None] = silent,
+) -> Engine:
     """`pool` runs what does not run inline; its threads are as many as instances that were ever busy at once."""
 
     def load(path: Path, config: ModelConfig) -> Executable:
@@ -52,4 +58,4 @@ def onnx_engine(runtime: Runtime, pool: ThreadPoolExecutor, defaults: BatchPolic
         policy = batch_policy(config, executable.signature, defaults)
         return Batcher(executable, policy, statistics, pool, *learned)
 
-    return Engine(load, warmed, serve)
+    return Engine(load, warmed, serve, told)

@@ -23,6 +23,10 @@ from gateway.models.repository import ModelFolder
 logger = logging.getLogger("sluice.models")
 
 
+def silent(model: str, seconds: float | None) -> None:
+    """Nobody listens."""
+
+
 @dataclass(frozen=True, slots=True)
 class Engine:
     """What runs models, given by the composition root.
@@ -31,12 +35,15 @@ class Engine:
     warm    runs it until it is warm, and measures; called in a thread. What it returns goes to `serve`
     serve   makes it answer requests; called on the event loop. Closing the servable closes the executable
 
-    Each raises SluiceError where the model is to blame.
+    told    hears of each load, on the event loop: the model, and the seconds that it took, None where it failed
+
+    The first three raise SluiceError where the model is to blame.
     """
 
     load: Callable[[Path, ModelConfig], Executable]
     warm: Callable[[Executable, ModelConfig], Any]
     serve: Callable[[Executable, ModelConfig, Statistics, Any], Servable]
+    told: Callable[[str, float | None], None] = silent
 
 
 class Loader:
@@ -58,10 +65,13 @@ class Loader:
                 await asyncio.to_thread(executable.close)
                 raise
         except SluiceError:
+            self._engine.told(folder.name, None)
             raise
         except Exception as error:
+            self._engine.told(folder.name, None)
             logger.exception("%s/%s failed to load", folder.name, version)
             raise Internal(f"{type(error).__name__}; the server's log has the reason") from error
+        self._engine.told(folder.name, seconds)
         logger.info("%s/%s is loaded, in %.3f s", folder.name, version, seconds)
         return Handle(ServableId(folder.name, version), servable, statistics, config)
 

@@ -12,7 +12,7 @@ from gateway.core.observe import LATENCY_BOUNDS, Statistics
 from gateway.telemetry.exposition import CONTENT_TYPE, Family, Page, labelled
 from gateway.telemetry.process import ProcessFacts, process_facts
 
-__all__ = ["CONTENT_TYPE", "NAMES", "Metrics", "SplitSample", "VersionSample"]
+__all__ = ["CONTENT_TYPE", "NAMES", "Loads", "Metrics", "SplitSample", "VersionSample"]
 
 
 class VersionSample(NamedTuple):
@@ -34,13 +34,19 @@ class SplitSample(NamedTuple):
     absent: int
 
 
-class _Loads:
-    __slots__ = ("count", "failures", "seconds")
+class Loads:
+    """Loads of models since the start, by model: how many, how many seconds in all, how many that failed."""
 
     def __init__(self) -> None:
-        self.count = 0
-        self.failures = 0
-        self.seconds = 0.0
+        self.totals: dict[str, tuple[int, float, int]] = {}
+
+    def add(self, model: str, seconds: float | None) -> None:
+        """A version was loaded and warmed in so many seconds; None: it failed."""
+        count, total, failures = self.totals.get(model, (0, 0.0, 0))
+        if seconds is None:
+            self.totals[model] = count, total, failures + 1
+        else:
+            self.totals[model] = count + 1, total + seconds, failures
 
 
 _VERSION = ("model", "version")
@@ -164,6 +170,7 @@ class Metrics:
     """Everything that is scraped. Belongs to the event loop's thread, where the numbers are written as well.
 
     versions   those that are or were loaded; of one that is named twice the last counts
+    loads      added to by whoever loads
     splits     the arms of the splits
     wire       counters of the HTTP wire, by the names in `_WIRE` and ``rejected_<limit>``; no others
     build      values for `sluice_build_info`: version, python, runtime
@@ -173,6 +180,7 @@ class Metrics:
         self,
         versions: Callable[[], Iterable[VersionSample]],
         *,
+        loads: Loads | None = None,
         splits: Callable[[], Iterable[SplitSample]] = tuple,
         wire: Callable[[], Mapping[str, int]] = dict,
         build: Mapping[str, str] | None = None,
@@ -181,16 +189,7 @@ class Metrics:
         self._splits = splits
         self._wire = wire
         self._build = build or {}
-        self._loads: dict[str, _Loads] = {}
-
-    def loaded(self, model: str, seconds: float) -> None:
-        """A version was loaded, warmed and published, which took `seconds`."""
-        totals = self._loads.setdefault(model, _Loads())
-        totals.count += 1
-        totals.seconds += seconds
-
-    def load_failed(self, model: str) -> None:
-        self._loads.setdefault(model, _Loads()).failures += 1
+        self._loads = loads or Loads()
 
     def render(self) -> bytes:
         """The whole page, of `CONTENT_TYPE`."""
@@ -216,14 +215,14 @@ class Metrics:
             page.sample(_ABSENT.name, labels, sample.absent)
 
     def _write_loads(self, page: Page) -> None:
-        loads = [(labelled(_LOADS.labels, (model,)), totals) for model, totals in self._loads.items()]
+        loads = [(labelled(_LOADS.labels, (model,)), totals) for model, totals in self._loads.totals.items()]
         page.family(_LOADS)
-        for labels, totals in loads:
-            page.sample(f"{_LOADS.name}_sum", labels, totals.seconds)
-            page.sample(f"{_LOADS.name}_count", labels, totals.count)
+        for labels, (count, seconds, _) in loads:
+            page.sample(f"{_LOADS.name}_sum", labels, seconds)
+            page.sample(f"{_LOADS.name}_count", labels, count)
         page.family(_LOAD_FAILURES)
-        for labels, totals in loads:
-            page.sample(_LOAD_FAILURES.name, labels, totals.failures)
+        for labels, (_, _, failures) in loads:
+            page.sample(_LOAD_FAILURES.name, labels, failures)
 
     def _write_wire(self, page: Page) -> None:
         counters = self._wire()

@@ -11,14 +11,14 @@ from hypothesis.extra import numpy as hnp
 
 from gateway.codecs.binary import strings
 from gateway.codecs.json import decode_data, decode_document, encode_data
-from gateway.core.errors import InvalidArgument, SluiceError
+from gateway.core.errors import InvalidArgument
 from gateway.core.tensor import DATA_TYPES, Array
 
 JSON_TYPES = [t for t in DATA_TYPES.values() if t.name not in ("FP16", "BF16", "BYTES")]
 
 
 def decoded(datatype: str, shape: list[int], data: str) -> Array:
-    body = '{"inputs":[{"name":"x","shape":%s,"datatype":"%s","data":%s}]}' % (shape, datatype, data)
+    body = f'{{"inputs":[{{"name":"x","shape":{shape},"datatype":"{datatype}","data":{data}}}]}}'
     (item,) = decode_document(body.encode()).inputs
     return decode_data(item.name, DATA_TYPES[item.datatype], item.shape, item.data)
 
@@ -93,9 +93,12 @@ def test_wrong_data_is_refused(datatype: str, shape: list[int], data: str, says:
 
 @pytest.mark.parametrize(
     "body",
-    [b"", b"{", b"[]", b"null", b'{"inputs":1}', b'{"inputs":[{}]}', b'{"inputs":[1]}', b"NaN", b'{"inputs":NaN}', b"[" * 10_000,
-     b'{"inputs":[{"data":' + b"[" * 100_000, b'{"inputs":[],"x":' + b"[" * 100_000 + b"NaN", b'\xff{"inputs":[]}', b'{"inputs":[{"name":"\xff"}]}'],
-)  # fmt: skip
+    [
+        *(b"", b"{", b"[]", b"null", b"NaN", b'{"inputs":1}', b'{"inputs":NaN}', b'{"inputs":[{}]}', b'{"inputs":[1]}'),
+        *(b"[" * 10_000, b'{"inputs":[{"data":' + b"[" * 100_000, b'{"inputs":[],"x":' + b"[" * 100_000 + b"NaN"),
+        *(b'\xff{"inputs":[]}', b'{"inputs":[{"name":"\xff"}]}'),
+    ],
+)
 def test_what_is_no_request_is_refused(body: bytes) -> None:
     with pytest.raises(InvalidArgument):
         decode_document(body)
@@ -105,8 +108,8 @@ def test_what_is_no_request_is_refused(body: bytes) -> None:
 def test_any_bytes_are_a_document_or_an_invalid_argument(body: bytes) -> None:
     try:
         decode_document(body)
-    except SluiceError as error:
-        assert isinstance(error, InvalidArgument)
+    except InvalidArgument:
+        return
 
 
 values = st.recursive(

@@ -1,53 +1,17 @@
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
-import onnx
 import pytest
 from conformance.oip import Client
-from onnx import TensorProto, helper
+from onnx import helper
 from servers import put, running
-
-ELEMENTS = {
-    "BOOL": TensorProto.BOOL,
-    "UINT8": TensorProto.UINT8,
-    "UINT16": TensorProto.UINT16,
-    "UINT32": TensorProto.UINT32,
-    "UINT64": TensorProto.UINT64,
-    "INT8": TensorProto.INT8,
-    "INT16": TensorProto.INT16,
-    "INT32": TensorProto.INT32,
-    "INT64": TensorProto.INT64,
-    "FP16": TensorProto.FLOAT16,
-    "BF16": TensorProto.BFLOAT16,
-    "FP32": TensorProto.FLOAT,
-    "FP64": TensorProto.DOUBLE,
-    "BYTES": TensorProto.STRING,
-}
-
-Shape = Sequence[int | str]
-
-
-def _model(
-    nodes: Sequence[onnx.NodeProto], inputs: dict[str, tuple[str, Shape]], outputs: dict[str, tuple[str, Shape]]
-) -> bytes:
-    def values(declared: dict[str, tuple[str, Shape]]) -> list[onnx.ValueInfoProto]:
-        return [helper.make_tensor_value_info(name, ELEMENTS[kind], shape) for name, (kind, shape) in declared.items()]
-
-    graph = helper.make_graph(nodes, "g", values(inputs), values(outputs))
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
-    onnx.checker.check_model(model)
-    return bytes(model.SerializeToString())
-
-
-def identity(kind: str, shape: Shape) -> bytes:
-    """y = x"""
-    return _model([helper.make_node("Identity", ["x"], ["y"])], {"x": (kind, shape)}, {"y": (kind, shape)})
+from small_models import ELEMENTS, identity, model
 
 
 def several() -> bytes:
     """Inputs `a` and `text`, outputs `twice` (of a), `same` (text) and `count` (a's shape)."""
-    return _model(
+    return model(
         [
             helper.make_node("Add", ["a", "a"], ["twice"]),
             helper.make_node("Identity", ["text"], ["same"]),

@@ -78,7 +78,7 @@ class Client:
 
     def __init__(self, address: str) -> None:
         host, port = address.removeprefix("http://").split(":")
-        self._connection = http.client.HTTPConnection(host, int(port), timeout=30)
+        self._connection = http.client.HTTPConnection(host, int(port), timeout=60)
         self._connection.connect()
         self._connection.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 

@@ -22,9 +22,18 @@ def test_one_preempted_run_changes_little_and_a_slower_model_is_learned() -> Non
         cost.record(30, 10_000)
     cost.record(30, 50_000_000)
     assert cost.predict(30) < 15_000
-    for _ in range(100):
+    for _ in range(200):
         cost.record(30, 1_000_000)
     assert cost.predict(30) > 900_000
+
+
+def test_a_model_that_was_thought_slow_during_a_stall_is_soon_known_better() -> None:
+    cost = Cost()
+    for _ in range(500):
+        cost.record(30, 5_000_000)
+    for ns in (10_000, 5_000_000) * 20:
+        cost.record(30, ns)
+    assert cost.predict(30) < 100_000
 
 
 def test_two_long_runs_in_a_row_are_believed() -> None:

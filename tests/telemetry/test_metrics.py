@@ -9,7 +9,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from gateway.core.errors import Internal, InvalidArgument, Unavailable
 from gateway.core.infer import InferRequest
 from gateway.core.observe import LATENCY_BOUNDS, Statistics
-from gateway.telemetry.metrics import NAMES, Metrics, SplitSample, VersionSample
+from gateway.telemetry.metrics import NAMES, Loads, Metrics, SplitSample, VersionSample
 
 ODD = 'a"b\\c\nd\udc80é'
 
@@ -111,10 +111,11 @@ def test_labels_are_escaped(statistics: Statistics) -> None:
 
 def test_splits_loads_and_wire() -> None:
     wire = {"connections_open": 3, "requests": 10, "received_bytes": 99, "rejected_body": 2}
-    metrics = Metrics(tuple, splits=lambda: [SplitSample("m", "canary", 9, 4)], wire=lambda: wire)
-    metrics.loaded("m", 0.5)
-    metrics.loaded("m", 0.25)
-    metrics.load_failed("m")
+    loads = Loads()
+    metrics = Metrics(tuple, loads=loads, splits=lambda: [SplitSample("m", "canary", 9, 4)], wire=lambda: wire)
+    loads.add("m", 0.5)
+    loads.add("m", 0.25)
+    loads.add("m", None)
     lines = metrics.render().decode().splitlines()
     for line in (
         'sluice_split_picks_total{model="m",arm="canary"} 9',

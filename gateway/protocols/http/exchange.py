@@ -39,6 +39,14 @@ class Exchange:
     def may_write(self) -> None:
         """Its turn has come before its reply was whole."""
 
+    def last_call(self) -> None:
+        """It is the connection's last: a reply that waits for its turn has yet to say so."""
+        if self.reply and self.keep_alive:
+            self.keep_alive = False
+            first, *others = self.reply
+            line, end, rest = bytes(first).partition(b"\r\n")
+            self.reply = (line + end + head.CLOSE + rest, *others)
+
     def abandon(self) -> None:
         """The client has gone."""
 

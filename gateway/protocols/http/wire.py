@@ -14,6 +14,7 @@ from typing import Any, ClassVar
 
 import httptools
 
+from gateway.codecs.binary import Buffer
 from gateway.protocols.http import head
 from gateway.protocols.http.asgi import AsgiExchange
 from gateway.protocols.http.exchange import Exchange, Refusal
@@ -41,8 +42,7 @@ class Wire(asyncio.Protocol):
         self.transport: asyncio.Transport
         self.closed = False
         self._state = server_state
-        self._parser: Any = httptools.HttpRequestParser(self)
-        self._parser.set_dangerous_leniencies(lenient_data_after_close=True)
+        self._parser = self._new_parser()
         self._pending: deque[Exchange] = deque()
         self._stage = IDLE
         self._since = 0.0
@@ -141,25 +141,44 @@ class Wire(asyncio.Protocol):
 
     def _parse(self, data: bytes) -> None:
         self._chunk = len(data)
-        try:
-            self._parser.feed_data(data)
-        except httptools.HttpParserUpgrade:
-            # RFC 9110, 7.8: an upgrade may be ignored; what follows on the connection is then unknown
-            self._last = self._deaf = True
-            if not self._pending and not self.closed:
-                self.transport.close()
-            return
-        except httptools.HttpParserCallbackError:
-            # ours, not the client's; where the parser stands is then unknown
-            logger.exception("a connection of %s failed", self.client)
-            self.transport.abort()
-            return
-        except httptools.HttpParserError as error:
-            if not self._deaf:
-                self.refuse(400, f"malformed HTTP request: {_reason(error)}", "malformed")
-            return
-        if self._stage != IDLE and not self._deaf:
+        pieces: list[Buffer] = [data]
+        while pieces:
+            piece = pieces.pop()
+            try:
+                self._parser.feed_data(piece)
+            except httptools.HttpParserUpgrade as upgrade:
+                pieces += memoryview(piece)[upgrade.args[0] :], self._ignore_upgrade()
+            except httptools.HttpParserCallbackError:
+                # ours, not the client's; where the parser stands is then unknown
+                logger.exception("a connection of %s failed", self.client)
+                self.transport.abort()
+                return
+            except httptools.HttpParserError as error:
+                if not self._deaf:
+                    self.refuse(400, f"malformed HTTP request: {_reason(error)}", "malformed")
+            if self._deaf:
+                return
+        if self._stage != IDLE:
             self._weigh()
+
+    def _new_parser(self) -> Any:
+        parser = httptools.HttpRequestParser(self)
+        parser.set_dangerous_leniencies(lenient_data_after_close=True)
+        return parser
+
+    def _ignore_upgrade(self) -> bytes:
+        """The head again, without its wish for another protocol, for a new parser to read: this one takes what
+        follows for that protocol, the request's body too. Java's client wishes for HTTP/2 with each request.
+        A server may ignore it (RFC 9110, 7.8).
+        """
+        method, version = self._parser.get_method(), self._parser.get_http_version()
+        if method == b"CONNECT" and not self._deaf:
+            self.refuse(405, "CONNECT is not supported, this is no proxy", "malformed")
+        lines = head.lines((name, value) for name, value in self._headers if name != b"upgrade")
+        again = b"%b %b HTTP/%b\r\n%b\r\n" % (method, self._url, version.encode(), lines)
+        self._url, self._headers = b"", []
+        self._parser = self._new_parser()
+        return again
 
     def _weigh(self) -> None:
         """Holds a request that is not complete yet against the limits."""
@@ -228,7 +247,7 @@ class Wire(asyncio.Protocol):
             self._headers.append((name.lower(), value))
 
     def on_headers_complete(self) -> None:
-        if self._deaf:
+        if self._deaf or self._parser.should_upgrade():
             return None
         limits = self.service.limits
         headers = self._headers
@@ -261,9 +280,8 @@ class Wire(asyncio.Protocol):
             self.transport.write(head.CONTINUE)
 
     def _keeps_alive(self) -> bool:
-        """Not with HTTP/1.0, where a client would have to be told, nor after an upgrade that was not made."""
-        parser = self._parser
-        return parser.should_keep_alive() and not parser.should_upgrade() and parser.get_http_version() != "1.0"
+        """Not with HTTP/1.0, where a client would have to be told."""
+        return bool(self._parser.should_keep_alive()) and self._parser.get_http_version() != "1.0"
 
     def _infer_target(self) -> tuple[str, str] | None:
         if not self.service.infers or self._parser.get_method() != b"POST":
@@ -289,7 +307,7 @@ class Wire(asyncio.Protocol):
         self.refuse(413, f"the request's body exceeds {self._limit} bytes", "oversized")
 
     def on_message_complete(self) -> None:
-        if self._deaf:
+        if self._deaf or self._parser.should_upgrade():
             return
         body = self._body
         keep_alive = self._keeps_alive() and not self._last
@@ -438,6 +456,8 @@ class Wire(asyncio.Protocol):
     def shutdown(self) -> None:
         """uvicorn's call when it stops: requests that have begun are answered, then the connection closes."""
         self._last = True
+        if self._pending:
+            self._pending[-1].last_call()
         # a request may be in the socket's buffer already: the loop reads it before this comes round
         self.loop.call_later(0.05, self._close_if_idle)
 

@@ -1,0 +1,55 @@
+"""Models of a node or two, for tests that need a server but no intelligence."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import onnx
+from onnx import TensorProto, helper
+
+#: the protocol's types → ONNX's
+ELEMENTS = {
+    "BOOL": TensorProto.BOOL,
+    "UINT8": TensorProto.UINT8,
+    "UINT16": TensorProto.UINT16,
+    "UINT32": TensorProto.UINT32,
+    "UINT64": TensorProto.UINT64,
+    "INT8": TensorProto.INT8,
+    "INT16": TensorProto.INT16,
+    "INT32": TensorProto.INT32,
+    "INT64": TensorProto.INT64,
+    "FP16": TensorProto.FLOAT16,
+    "BF16": TensorProto.BFLOAT16,
+    "FP32": TensorProto.FLOAT,
+    "FP64": TensorProto.DOUBLE,
+    "BYTES": TensorProto.STRING,
+}
+
+Shape = Sequence[int | str]
+#: name → type and shape
+Declared = Mapping[str, tuple[str, Shape]]
+
+
+def model(nodes: Sequence[onnx.NodeProto], inputs: Declared, outputs: Declared) -> bytes:
+    def values(declared: Declared) -> list[onnx.ValueInfoProto]:
+        return [helper.make_tensor_value_info(name, ELEMENTS[kind], shape) for name, (kind, shape) in declared.items()]
+
+    graph = helper.make_graph(nodes, "g", values(inputs), values(outputs))
+    made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    onnx.checker.check_model(made)
+    return bytes(made.SerializeToString())
+
+
+def identity(kind: str, shape: Shape) -> bytes:
+    """y = x"""
+    return model([helper.make_node("Identity", ["x"], ["y"])], {"x": (kind, shape)}, {"y": (kind, shape)})
+
+
+def affine(factor: float) -> bytes:
+    """y = factor * x, of rows of 4."""
+    value = helper.make_tensor("value", TensorProto.FLOAT, [1], [factor])
+    return model(
+        [helper.make_node("Constant", [], ["factor"], value=value), helper.make_node("Mul", ["x", "factor"], ["y"])],
+        {"x": ("FP32", ["n", 4])},
+        {"y": ("FP32", ["n", 4])},
+    )
