@@ -49,6 +49,8 @@ def running(models: Path, state: Path, *, start_limit: float = 20.0, **settings:
     """`settings` are those of the environment: their names without SLUICE_, in lower case."""
     ports = _free_ports(3)
     rest, admin = (f"http://127.0.0.1:{port}" for port in ports[:2])
+    if "tls_cert" in settings:
+        rest = rest.replace("http", "https")
     chosen = {
         "models": str(models),
         "state": str(state),
@@ -64,7 +66,7 @@ def running(models: Path, state: Path, *, start_limit: float = 20.0, **settings:
             [sys.executable, "-m", "gateway.cli", "serve"], env=os.environ | environment, stderr=log
         )
         try:
-            _await_ready(process, rest, log, start_limit)
+            _await_ready(process, admin, log, start_limit)
             yield Server(rest, admin, f"127.0.0.1:{ports[2]}", models, process, lambda: _text(log))
             # a test may have ended it, and waited for it; else it must be there
             assert process.returncode is not None or process.poll() is None, _text(log)
@@ -96,7 +98,7 @@ def _text(log: IO[bytes]) -> str:
     return log.read().decode()
 
 
-def _await_ready(process: subprocess.Popen[bytes], address: str, log: IO[bytes], limit: float) -> None:
+def _await_ready(process: subprocess.Popen[bytes], admin: str, log: IO[bytes], limit: float) -> None:
     end = time.monotonic() + limit
     while time.monotonic() < end:
         try:
@@ -106,7 +108,7 @@ def _await_ready(process: subprocess.Popen[bytes], address: str, log: IO[bytes],
         except subprocess.TimeoutExpired:
             pass
         try:
-            if httpx.get(f"{address}/v2/health/ready").status_code == 200:
+            if httpx.get(f"{admin}/readyz").status_code == 200:
                 return
         except httpx.TransportError:
             pass

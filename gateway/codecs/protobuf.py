@@ -105,6 +105,16 @@ def decode(
     return request, form
 
 
+def request_id(body: bytes) -> str:
+    """Of a ModelInferRequest that cannot be decoded; empty where not even that can be read."""
+    parse, failure = _parser()
+    try:
+        found: str = parse(body).id
+    except failure:
+        return ""
+    return found
+
+
 def _is_looked_at(array: Array) -> bool:
     """Whether the values of its datatype are checked or decoded as they are read."""
     return array.dtype.char in "?O"

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from gateway.codecs.layout import Layouts
 from gateway.codecs.protobuf import decode, encode, error_in_stream, in_stream
+from gateway.codecs.protobuf import request_id as request_id_of
 from gateway.codecs.wishes import RAW, Regions, ReplyForm
 from gateway.core.errors import DeadlineExceeded, Internal, SluiceError, TooLarge, Unavailable
 from gateway.core.infer import InferRequest, InferResponse, Outcome
@@ -22,6 +23,9 @@ from gateway.telemetry.tracing import TraceContext, Tracer
 
 logger = logging.getLogger("sluice.protocols")
 access = logging.getLogger(ACCESS)
+
+#: seconds by which the event loop's timers may fire early
+TIMER: Final = 0.005
 
 Metadata = Iterable[tuple[str, str | bytes]]
 
@@ -149,7 +153,7 @@ class InferCall:
         try:
             self._submit(body)
         except Exception as error:  # noqa: BLE001 - whoever asks is answered, whatever goes wrong here
-            self._fail(self._told(error))
+            self._fail(self._told(error), body)
 
     def _submit(self, body: bytes) -> None:
         inference, terms = self._inference, self._terms
@@ -184,11 +188,13 @@ class InferCall:
         inference.outcomes["OK"] += 1
         self._settle(outcome)
 
-    def _fail(self, error: SluiceError) -> None:
+    def _fail(self, error: SluiceError, body: bytes = b"") -> None:
+        """`body` of a request that could not be decoded."""
         self.error = error
         self._inference.outcomes[error.code] += 1
         if self.streamed:
-            self.reply = error_in_stream(details_of(error), self._request.id if self._request else "")
+            request_id = self._request.id if self._request is not None else request_id_of(body)
+            self.reply = error_in_stream(details_of(error), request_id)
         self._settle(error)
 
     def _settle(self, outcome: Outcome) -> None:
@@ -200,7 +206,7 @@ class InferCall:
     def _expired(self, error: SluiceError) -> SluiceError:
         """What ran into the caller's own deadline is told so, and not to try again."""
         deadline = self._terms.deadline
-        if deadline and isinstance(error, Unavailable) and time.monotonic() >= deadline:
+        if deadline and isinstance(error, Unavailable) and time.monotonic() >= deadline - TIMER:
             return DeadlineExceeded("the deadline was over before the request had its turn")
         return error
 

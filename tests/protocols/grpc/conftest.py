@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 import subprocess
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import grpc
+import httpx
 import pytest
 from onnx import helper
 from servers import OPENED, Server, put, running
@@ -80,10 +82,11 @@ def guarded(start: Start) -> Server:
 class Stub:
     """Calls by name, on messages of our own pool."""
 
-    def __init__(self, channel: grpc.Channel) -> None:
+    def __init__(self, channel: grpc.Channel, server: Server) -> None:
         self.channel = channel
+        self._server = server
 
-    def __call__(self, name: str, timeout: float = 20.0, metadata: Any = (), **fields: Any) -> Any:
+    def __call__(self, name: str, /, timeout: float = 20.0, metadata: Any = (), **fields: Any) -> Any:
         return self.send(name, pb.message(f"{name}Request")(**fields).SerializeToString(), timeout, metadata)
 
     def send(self, name: str, body: bytes, timeout: float = 20.0, metadata: Any = (), **how: Any) -> Any:
@@ -91,17 +94,26 @@ class Stub:
         call = self.channel.unary_unary(f"/{SERVICE}/{name}", None, read)
         return call(body, timeout=timeout, metadata=metadata, **how)
 
-    def begin(self, name: str, timeout: float = 20.0, **fields: Any) -> Any:
+    def begin(self, name: str, /, timeout: float = 20.0, **fields: Any) -> Any:
         """The call's future."""
         read = pb.message(f"{name}Response").FromString
         call = self.channel.unary_unary(f"/{SERVICE}/{name}", None, read)
         return call.future(pb.message(f"{name}Request")(**fields).SerializeToString(), timeout=timeout)
 
-    def refused(self, name: str, *given: Any, **fields: Any) -> tuple[str, str]:
+    def refused(self, name: str, /, *given: Any, **fields: Any) -> tuple[str, str]:
         """The status' name and its details."""
         with pytest.raises(grpc.RpcError) as failure:
             self.send(name, *given, **fields) if given else self(name, **fields)
         return failure.value.code().name, failure.value.details()
+
+    def await_pending(self, model: str, count: int) -> None:
+        """Until so many requests wait in the queue of the model's version 1."""
+        line = f'sluice_pending_requests{{model="{model}",version="1"}} {count}'
+        end = time.monotonic() + 10
+        while time.monotonic() < end:
+            if line in (page := httpx.get(f"{self._server.admin}/metrics").text).splitlines():
+                return
+        raise AssertionError(f"{line} is not in {page}")
 
     def stream(self, messages: Any, **how: Any) -> Any:
         """ModelStreamInfer of messages, or bytes."""
@@ -114,7 +126,7 @@ class Stub:
 @pytest.fixture
 def stub(server: Server) -> Iterator[Stub]:
     with grpc.insecure_channel(server.grpc, [("grpc.max_send_message_length", -1)]) as channel:
-        yield Stub(channel)
+        yield Stub(channel, server)
 
 
 @pytest.fixture(scope="session")
