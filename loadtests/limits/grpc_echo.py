@@ -1,6 +1,6 @@
 """The limit that gRPC is measured against: grpcio's aio server with handlers that answer a fixed reply, on bytes.
 
-`python grpc_echo.py PORT REPLY`, where REPLY is a file. Paths: /raw/unary, /raw/stream.
+`python grpc_echo.py PORT REPLY STREAM_REPLY`, the replies being files. Paths: /raw/unary, /raw/stream.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 import grpc
 import uvloop
 
-REPLY = Path(sys.argv[2]).read_bytes()
+REPLY, STREAM_REPLY = (Path(path).read_bytes() for path in sys.argv[2:])
 
 
 async def unary(body: bytes, context: Any) -> bytes:
@@ -22,7 +22,7 @@ async def unary(body: bytes, context: Any) -> bytes:
 
 async def stream(bodies: AsyncIterator[bytes], context: Any) -> AsyncIterator[bytes]:
     async for _ in bodies:
-        yield REPLY
+        yield STREAM_REPLY
 
 
 HANDLERS = {
