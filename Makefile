@@ -10,7 +10,8 @@ PIP := $(BIN)/pip --quiet --disable-pip-version-check
 run: $(READY)  ## serve a demo and drive a canary through it
 	$(BIN)/sluice demo
 
-test: $(READY) .venv-kserve/.ready  ## every test, against real servers
+test: $(READY) .venv-kserve/.ready  ## every test, against real servers and clients
+	tools/debian curl:curl cobc:gnucobol4
 	$(BIN)/pytest $(ARGS)
 
 check: $(READY)  ## format, lint, types, import layers, generated files

@@ -106,6 +106,10 @@ class Runtime(Process):
         """Of runs over one request, which is decoded from JSON by msgspec and numpy each time."""
         return Limit(**self._ask(model, request=str(request.body), seconds=seconds))
 
+    def decode_rate(self, model: str, request: Request, seconds: float, by: str) -> Limit:
+        """Of decoding one request, without a run; by "limit", which is msgspec and numpy alone, or by "sluice"."""
+        return Limit(**self._ask(model, request=str(request.body), seconds=seconds, decode=by))
+
     def answer(self, model: str, request: Request) -> list[list[float]]:
         outputs: list[list[float]] = self._ask(model, request=str(request.body), seconds=0)["answer"]
         return outputs

@@ -129,7 +129,7 @@ def row(model: str) -> Array:
 
 
 def _write_requests(folder: Path) -> None:
-    """``requests/<model>.json``, and ``I.bin`` with the tensor as raw bytes behind its JSON."""
+    """``requests/<model>.json``, and for images ``<model>.bin`` with the tensor as raw bytes behind its JSON."""
     requests = folder / "requests"
     requests.mkdir()
     for model in ("T", "M", "C", "I"):
@@ -137,10 +137,10 @@ def _write_requests(folder: Path) -> None:
         tensor = {"name": "X" if model == "T" else "x", "shape": array.shape, "datatype": "FP32"}
         body = {"inputs": [{**tensor, "data": array.ravel().tolist()}]}
         (requests / f"{model}.json").write_text(json.dumps(body))
-        if model == "I":
+        if model in "CI":
             head = json.dumps({"inputs": [{**tensor, "parameters": {"binary_data_size": array.nbytes}}]})
-            (requests / "I.bin").write_bytes(head.encode() + array.tobytes())
-            (requests / "I.bin.head").write_text(str(len(head)))
+            (requests / f"{model}.bin").write_bytes(head.encode() + array.tobytes())
+            (requests / f"{model}.bin.head").write_text(str(len(head)))
 
 
 if __name__ == "__main__":

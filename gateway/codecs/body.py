@@ -46,7 +46,7 @@ from gateway.core.tensor import BFLOAT16, NAME_OF, Array
 
 
 def decode(
-    body: bytes | bytearray, header_length: int | None, model: str, version: str, regions: Regions | None
+    body: Buffer, header_length: int | None, model: str, version: str, regions: Regions | None
 ) -> tuple[InferRequest, ReplyForm]:
     """`header_length` is the header Inference-Header-Content-Length, None where it is absent.
 

@@ -14,13 +14,13 @@ from __future__ import annotations
 import json
 from itertools import chain
 from math import prod
-from typing import Any, Final
+from typing import Any, Final, Generic, TypeVar
 
 import msgspec
 import numpy as np
 import orjson
 
-from gateway.codecs.binary import strings
+from gateway.codecs.binary import Buffer, strings
 from gateway.codecs.declared import MAX_RANK
 from gateway.core.errors import InvalidArgument
 from gateway.core.tensor import DATA_TYPES, NAME_OF, STRING, Array, DataType
@@ -50,21 +50,25 @@ class InferDocument(msgspec.Struct):
     outputs: list[OutputDocument] | None = None
 
 
-class FloatsInput(msgspec.Struct, forbid_unknown_fields=True, gc=False):
+T = TypeVar("T")
+
+
+class FloatsInput(msgspec.Struct, Generic[T], forbid_unknown_fields=True, gc=False):
     name: str
     shape: list[int]
     datatype: str
-    data: list[float | list[float]]
+    data: list[T]
 
 
-class FloatsDocument(msgspec.Struct, forbid_unknown_fields=True, gc=False):
-    """An infer request with nothing in it but FP32 and FP64 inputs, flat or nested once, and perhaps an id."""
+class FloatsDocument(msgspec.Struct, Generic[T], forbid_unknown_fields=True, gc=False):
+    """An infer request with nothing in it but FP32 and FP64 inputs, all flat or all nested once, and perhaps an id."""
 
-    inputs: list[FloatsInput]
+    inputs: list[FloatsInput[T]]
     id: str = ""
 
 
-_floats: Final = msgspec.json.Decoder(FloatsDocument)
+_floats: Final = msgspec.json.Decoder(FloatsDocument[float])
+_rows_of_floats: Final = msgspec.json.Decoder(FloatsDocument[list[float]])
 _FLOAT_TYPES: Final = {name: DATA_TYPES[name].dtype for name in ("FP32", "FP64")}
 _document: Final = msgspec.json.Decoder(InferDocument)
 #: what the elements of each datatype are in JSON; FP16 and BF16 do not travel so
@@ -82,15 +86,19 @@ _flat: Final[dict[type, msgspec.json.Decoder[list[Any]]]] = {
 }
 
 
-def decode_floats(body: bytes | bytearray) -> tuple[str, dict[str, Array]] | None:
+def decode_floats(body: Buffer) -> tuple[str, dict[str, Array]] | None:
     """Id and inputs of a request that is a `FloatsDocument`.
 
     None for any other, and for one with anything wrong in it: `decode_document` will say what.
     """
-    if body.find(b'"FP', 0, 1024) < 0:
+    # where it is a view of something large, its beginning is worth a copy
+    if (body if isinstance(body, bytes) else bytes(body[:1024])).find(b'"FP', 0, 1024) < 0:
         return None
     try:
-        document = _floats.decode(body)
+        try:
+            document: FloatsDocument[Any] = _floats.decode(body)
+        except msgspec.ValidationError:
+            document = _rows_of_floats.decode(body)
         inputs: dict[str, Array] = {}
         for item in document.inputs:
             data: list[Any] = item.data

@@ -267,7 +267,7 @@ class Batcher:
             return None
         run = Run(requests)
         try:
-            run.execute(self._work_limited, self.signature)
+            run.execute(self._work_limited, self.signature, in_worker=True)
         except Exception as error:  # noqa: BLE001 - a worker outlives whatever a model does
             if len(requests) > 1:
                 # one bad request costs only itself

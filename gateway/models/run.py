@@ -20,9 +20,11 @@ Compute = Callable[[dict[str, Array], Sequence[str]], list[Array]]
 
 
 class Run:
-    """`outputs` has one dict for each request, and is empty if there is an `error`. Times as of a request's."""
+    """`outputs` has one dict for each request, and is empty if there is an `error`. Times as of a request's; `busy` is
+    how long the model was at it: in a worker thread the processor's time, which no wait for the interpreter's lock
+    makes longer."""
 
-    __slots__ = ("delivered", "elements", "ended", "error", "outputs", "ready", "requests", "rows", "started")
+    __slots__ = ("busy", "delivered", "elements", "ended", "error", "outputs", "ready", "requests", "rows", "started")
 
     def __init__(self, requests: list[InferRequest]) -> None:
         self.requests = requests
@@ -33,9 +35,10 @@ class Run:
         self.started = 0
         self.ready = 0
         self.ended = 0
+        self.busy = 0
         self.delivered = False
 
-    def execute(self, compute: Compute, signature: Signature) -> None:
+    def execute(self, compute: Compute, signature: Signature, *, in_worker: bool = False) -> None:
         """Raises what `compute` raises, and Internal where outputs of a merged run do not have its rows."""
         requests = self.requests
         first = requests[0]
@@ -47,9 +50,11 @@ class Run:
                 names = signature.output_names
             inputs = {name: np.concatenate([request.inputs[name] for request in requests]) for name in signature.inputs}
         self.elements = sum(array.size for array in inputs.values())
+        busy = time.thread_time_ns() if in_worker else 0
         self.ready = time.perf_counter_ns()
         arrays = compute(inputs, names)
         self.ended = time.perf_counter_ns()
+        self.busy = time.thread_time_ns() - busy if in_worker else self.ended - self.ready
         if len(requests) == 1:
             self.outputs = [dict(zip(names, arrays, strict=True))]
         else:
@@ -71,7 +76,7 @@ class Run:
         infer_ns = self.ended - self.ready
         cost.record(self.elements, infer_ns)
         if merges:
-            growth.record(self.rows, infer_ns)
+            growth.record(self.rows, self.busy)
         statistics.executed(self.rows, self.ready - self.started, infer_ns, 0)
 
     def responses(self) -> list[tuple[InferRequest, InferResponse]]:

@@ -65,6 +65,16 @@ def answer(order: dict[str, Any]) -> dict[str, Any]:
         data = np.array(tensor.data, np.float32).reshape(tensor.shape)
         return list(model.run(names, {tensor.name: data}))
 
+    def decode_only() -> None:
+        tensor = decoder.decode(body).inputs[0]
+        np.array(tensor.data, np.float32).reshape(tensor.shape)
+
+    if order.get("decode") == "limit":
+        return rate(decode_only, order["seconds"])
+    if order.get("decode") == "sluice":
+        from gateway.codecs.body import decode
+
+        return rate(lambda: decode(body, None, "", "", None), order["seconds"])
     if not order["seconds"]:
         return {"answer": [output.ravel().tolist() for output in predict()]}
     return rate(predict, order["seconds"])

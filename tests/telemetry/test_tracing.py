@@ -245,7 +245,7 @@ def test_collector_that_comes_back_is_said(collector: Collector, caplog: pytest.
     collector.status = 400
 
     async def main() -> None:
-        async with Tracer(collector.endpoint, ratio=1.0) as tracer:
+        async with Tracer(collector.endpoint, ratio=1.0, flush_timeout=30.0) as tracer:
             for _ in range(otlp.BATCH):
                 context = tracer.sample(None)
                 assert context is not None

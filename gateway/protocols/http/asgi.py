@@ -13,7 +13,7 @@ from gateway.protocols.http import head
 from gateway.protocols.http.exchange import Exchange, access
 
 if TYPE_CHECKING:
-    from gateway.protocols.http.wire import Wire
+    from gateway.protocols.http.connection import Connection
 
 logger = logging.getLogger("sluice.http")
 
@@ -26,13 +26,13 @@ class AsgiExchange(Exchange):
 
     def __init__(
         self,
-        wire: Wire,
+        wire: Connection,
         keep_alive: bool,
         method: bytes,
         url: bytes,
         version: str,
         headers: head.Headers,
-        body: bytes | bytearray,
+        body: Buffer,
     ) -> None:
         super().__init__(wire, keep_alive)
         self._method = method.decode("latin-1")

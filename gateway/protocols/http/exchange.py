@@ -14,7 +14,7 @@ from gateway.protocols.http import head
 from gateway.telemetry.logs import ACCESS
 
 if TYPE_CHECKING:
-    from gateway.protocols.http.wire import Wire
+    from gateway.protocols.http.connection import Connection
 
 access = logging.getLogger(ACCESS)
 
@@ -29,7 +29,7 @@ class Exchange:
     #: after the reply, what the client still sends is read and dropped before the connection closes
     lingers: ClassVar[bool] = False
 
-    def __init__(self, wire: Wire, keep_alive: bool) -> None:
+    def __init__(self, wire: Connection, keep_alive: bool) -> None:
         self.wire = wire
         self.keep_alive = keep_alive
 
@@ -86,7 +86,7 @@ class Refusal(Exchange):
 
     lingers = True
 
-    def __init__(self, wire: Wire, status: int, message: str) -> None:
+    def __init__(self, wire: Connection, status: int, message: str) -> None:
         super().__init__(wire, keep_alive=False)
         self._status = status
         self._message = message

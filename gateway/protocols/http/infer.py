@@ -21,7 +21,7 @@ from gateway.protocols.http import head
 from gateway.protocols.http.exchange import Exchange, access
 
 if TYPE_CHECKING:
-    from gateway.protocols.http.wire import Wire
+    from gateway.protocols.http.connection import Connection
 
 logger = logging.getLogger("sluice.http")
 
@@ -54,14 +54,14 @@ class InferExchange(Exchange):
     _trace: Any = None
 
     def __init__(
-        self, wire: Wire, keep_alive: bool, target: tuple[str, str], fields: head.Fields, body: bytes | bytearray
+        self, wire: Connection, keep_alive: bool, target: tuple[str, str], fields: head.Fields, body: Buffer
     ) -> None:
         self.wire = wire
         self.keep_alive = keep_alive
         self.arrived = time.perf_counter_ns()
         self._target = target
         self._fields = fields
-        self._body: bytes | bytearray = body
+        self._body: Buffer = body
 
     def start(self) -> None:
         tracer = self.wire.service.tracer
@@ -73,7 +73,7 @@ class InferExchange(Exchange):
         else:
             self._submit(self._body)
 
-    def _submit(self, body: bytes | bytearray) -> None:
+    def _submit(self, body: Buffer) -> None:
         service = self.wire.service
         fields = self._fields
         model, version = self._target

@@ -13,7 +13,7 @@ from gateway.dataplane import Dataplane
 from gateway.protocols.http.heads import Heads
 
 if TYPE_CHECKING:
-    from gateway.protocols.http.wire import Wire
+    from gateway.protocols.http.connection import Connection
 
 ASGIApp = Callable[[Any, Any, Any], Awaitable[None]]
 
@@ -76,7 +76,7 @@ class Service:
         self.observed = access_log or tracer is not None
         self.draining = False
         self.heads = Heads()
-        self.connections: set[Wire] = set()
+        self.connections: set[Connection] = set()
         #: bytes of request bodies that are held at this moment
         self.buffered = 0
         self.statuses: defaultdict[int, int] = defaultdict(int)
@@ -90,7 +90,7 @@ class Service:
         self.now = 0.0
         self._sweeping = False
 
-    def opened(self, wire: Wire, loop: asyncio.AbstractEventLoop) -> None:
+    def opened(self, wire: Connection, loop: asyncio.AbstractEventLoop) -> None:
         self.connections.add(wire)
         self.counters["connections"] += 1
         if not self._sweeping:

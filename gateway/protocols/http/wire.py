@@ -1,72 +1,45 @@
-"""One HTTP/1.1 connection: bytes to requests, replies in order, and limits on everything that a client controls.
+"""Bytes to requests, and limits on everything that a client controls.
 
-Requests are parsed by httptools (llhttp). Each becomes an exchange, which queues for its turn to be written: so
-pipelined requests run at the same time and are answered in order. uvicorn owns the loop, the sockets and the
-shutdown, and makes one `Wire` per connection.
+Requests are parsed by httptools (llhttp), but for those whose head was seen before (heads.py); large bodies are read
+into their place (largebody.py). uvicorn makes one `Wire` per connection.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections import deque
-from typing import Any, ClassVar
+from typing import Any
 
 import httptools
 
 from gateway.codecs.binary import Buffer
 from gateway.protocols.http import head
 from gateway.protocols.http.asgi import AsgiExchange
-from gateway.protocols.http.exchange import Exchange, Refusal
+from gateway.protocols.http.connection import BODY, HEAD, IDLE, Connection
+from gateway.protocols.http.exchange import Exchange
 from gateway.protocols.http.heads import END, Known
 from gateway.protocols.http.infer import InferExchange, infer_path
+from gateway.protocols.http.largebody import LARGE, LargeBody
 from gateway.protocols.http.service import Service
 
 logger = logging.getLogger("sluice.http")
 
-IDLE, HEAD, BODY = range(3)
 
-#: seconds that a refused connection is still read from
-LINGER = 2.0
-
-
-class Wire(asyncio.Protocol):
+class Wire(Connection):
     """Made by uvicorn, through the subclass that `wire_for` gives it."""
 
-    service: ClassVar[Service]
-
     def __init__(self, config: Any, server_state: Any, app_state: dict[str, Any], _loop: Any = None) -> None:
-        self.app_state = app_state
-        self.loop: asyncio.AbstractEventLoop = _loop or asyncio.get_running_loop()
-        self.root_path: str = config.root_path
-        self.transport: asyncio.Transport
-        self.closed = False
-        self._state = server_state
+        super().__init__(config, server_state, app_state, _loop)
         self._parser = self._new_parser()
-        self._pending: deque[Exchange] = deque()
-        self._stage = IDLE
-        self._since = 0.0
-        self._received = 0
-        #: of those, the ones since the body last grew
+        #: of what was received of a request, the bytes since its body last grew
         self._barren = 0
         #: bytes of the body that the service counts as held
         self._held = 0
         self._chunk = 0
-        self._default_headers: list[tuple[bytes, bytes]] = []
-        self._top_of_json = b""
-        self._prefix = b""
-        self._deaf = False
-        self._last = False
-        self._read_paused = False
-        self._write_paused = 0.0
-        self._unwritten = 0
-        self.drained = asyncio.Event()
-        self.drained.set()
-
         self._url = b""
         self._headers: head.Headers = []
         self._fields: head.Fields = {}
-        self._body: bytes | bytearray = b""
+        self._body: Buffer = b""
         self._limit = 0
         self._target: tuple[str, str] | None = None
         #: what was read when a request began, until its head is complete
@@ -74,27 +47,9 @@ class Wire(asyncio.Protocol):
         #: the bytes of the body that are to come, where its head was known
         self._awaited = 0
 
-    # ---- asyncio.Protocol
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self.transport = transport  # type: ignore[assignment]
-        service = self.service
-        self._state.connections.add(self)
-        service.opened(self, self.loop)
-        self._since = service.now
-        if len(service.connections) > service.limits.connections:
-            self.refuse(503, "the server has too many connections", "refused")
-
     def connection_lost(self, exc: Exception | None) -> None:
-        self.closed = True
-        self._state.connections.discard(self)
-        self.service.connections.discard(self)
-        self._forget_body()
-        self.drained.set()
-        pending, self._pending = self._pending, deque()
-        for exchange in pending:
-            exchange.abandon()
-        self._parser = None
+        super().connection_lost(exc)
+        self._parser = None  # it holds on to this
 
     def data_received(self, data: bytes) -> None:
         if self._deaf:
@@ -121,6 +76,12 @@ class Wire(asyncio.Protocol):
         self._stage = BODY
         self._since = self.service.now
         self._received = 0
+        if known.length - len(body) >= LARGE:
+            self._hold(len(body))
+            if not self._deaf:
+                blobs = known.fields.get(b"inference-header-content-length", b"")
+                LargeBody(self, known.length, body, int(blobs) if blobs.isdigit() and len(blobs) < 9 else 0)
+            return
         self._limit = self._awaited = known.length
         self._fill(body)
 
@@ -130,7 +91,7 @@ class Wire(asyncio.Protocol):
         self._received += len(data)
         if len(data) < awaited:
             self._awaited = awaited - len(data)
-            self._hold()
+            self._hold(len(self._body))
             return
         self._awaited = 0
         if self._deaf or self._target is None:
@@ -138,6 +99,26 @@ class Wire(asyncio.Protocol):
         self._complete(InferExchange(self, True, self._target, self._fields, self._body))
         if len(data) > awaited:
             self.data_received(data[awaited:])
+
+    def received(self, nbytes: int) -> None:
+        """A large body grew."""
+        self._received += nbytes
+        if not self._deaf:
+            self._hold(self._held + nbytes)
+
+    def read_by(self, protocol: asyncio.BaseProtocol) -> None:
+        """The transport asks a protocol how it wants its data when it begins to read, and only then."""
+        self.transport.pause_reading()
+        self.transport.set_protocol(protocol)
+        if not self._read_paused:
+            self.transport.resume_reading()
+
+    def body_complete(self, body: memoryview) -> None:
+        """A large body was read."""
+        if self._deaf or self._target is None:
+            return
+        self._body = body
+        self._complete(InferExchange(self, True, self._target, self._fields, body))
 
     def _parse(self, data: bytes) -> None:
         self._chunk = len(data)
@@ -195,42 +176,7 @@ class Wire(asyncio.Protocol):
         if self._barren > slack or self._received > len(self._body) * 16 + slack:
             self.refuse(400, "the body's chunks are nearly all framing", "malformed")
         else:
-            self._hold()
-
-    def eof_received(self) -> None:
-        """A client that has closed its side is taken as gone; the transport closes, and pending work is cancelled."""
-
-    @property
-    def client(self) -> str:
-        """The peer's address, without its port."""
-        peer = self.transport.get_extra_info("peername")
-        return str(peer[0]) if peer else ""
-
-    def pause_writing(self) -> None:
-        self._write_paused = self.service.now
-        self._unwritten = self.transport.get_write_buffer_size()
-        self.drained.clear()
-        self._pause_reading()
-
-    def resume_writing(self) -> None:
-        self._write_paused = 0.0
-        self.drained.set()
-        self._resume_reading()
-
-    def _pause_reading(self) -> None:
-        if not self._read_paused and not self.closed:
-            self._read_paused = True
-            self.transport.pause_reading()
-
-    def _resume_reading(self) -> None:
-        if (
-            self._read_paused
-            and not self.closed
-            and not self._write_paused
-            and len(self._pending) < self.service.limits.pipelined
-        ):
-            self._read_paused = False
-            self.transport.resume_reading()
+            self._hold(len(self._body))
 
     # ---- httptools' callbacks; they run within data_received
 
@@ -297,7 +243,7 @@ class Wire(asyncio.Protocol):
         if not self._body:
             self._body = chunk
         else:
-            if type(self._body) is bytes:
+            if not isinstance(self._body, bytearray):
                 self._body = bytearray(self._body)
             self._body += chunk
         if len(self._body) > self._limit:
@@ -337,11 +283,11 @@ class Wire(asyncio.Protocol):
             self._pause_reading()
         exchange.start()
 
-    def _hold(self) -> None:
+    def _hold(self, size: int) -> None:
         """Counts what is held of a body that is not complete yet."""
         service = self.service
-        service.buffered += len(self._body) - self._held
-        self._held = len(self._body)
+        service.buffered += size - self._held
+        self._held = size
         if service.buffered > service.limits.buffered_bytes:
             self.refuse(503, "the server holds too many request bodies at the moment", "refused")
 
@@ -349,121 +295,9 @@ class Wire(asyncio.Protocol):
         self.service.buffered -= self._held
         self._held = 0
 
-    def _forget_body(self) -> None:
+    def forget(self) -> None:
         self._let_go()
         self._body = b""
-
-    # ---- replies
-
-    def prefix(self) -> bytes:
-        """The Date header's line; uvicorn makes a new list of default headers once a second."""
-        headers = self._state.default_headers
-        if headers is not self._default_headers:
-            self._default_headers = headers
-            self._prefix = head.lines(headers)
-            self._top_of_json = head.status_line(200) + self._prefix + head.JSON + b"content-length: %d\r\n\r\n"
-        return self._prefix
-
-    def top_of_json(self) -> bytes:
-        """The head of the most frequent reply, with its length left to fill in."""
-        if self._state.default_headers is not self._default_headers:
-            self.prefix()
-        return self._top_of_json
-
-    def closes_after(self, exchange: Exchange) -> bool:
-        """Whether its reply is to say that it is the connection's last."""
-        if not exchange.keep_alive:
-            return True
-        return (self._last or self.service.draining) and self._pending[-1] is exchange
-
-    def turn(self, exchange: Exchange) -> bool:
-        """Whether it may write now."""
-        return bool(self._pending) and self._pending[0] is exchange
-
-    def settled(self, exchange: Exchange) -> None:
-        """The exchange has its whole reply: what can be written in order, is."""
-        pending = self._pending
-        while pending and (parts := pending[0].reply) is not None:
-            done = pending.popleft()
-            if not self.closed:
-                if self._write_paused:
-                    self._unwritten += sum(map(len, parts))
-                if len(parts) == 1:
-                    self.transport.write(parts[0])
-                elif parts:
-                    self.transport.writelines(parts)
-            if not done.keep_alive:
-                self._finish(linger=done.lingers)
-                return
-        if pending:
-            pending[0].may_write()
-        if self._read_paused:
-            self._resume_reading()
-
-    def _finish(self, *, linger: bool) -> None:
-        """Closes; but while a client still sends what was refused, closing would reset the reply before it is read."""
-        if self.closed:
-            return
-        self._deaf = True
-        self._since = self.service.now
-        if linger and self.transport.can_write_eof():
-            self.transport.write_eof()
-        else:
-            self.transport.close()
-
-    def refuse(self, status: int, message: str, counter: str) -> None:
-        """Answers what is no request that could be carried on with, and closes once that is written."""
-        self.service.counters[counter] += 1
-        self._deaf = self._last = True
-        self._forget_body()
-        refusal = Refusal(self, status, message)
-        self._pending.append(refusal)
-        refusal.start()
-
-    # ---- time
-
-    def sweep(self, now: float) -> None:
-        """Called once a second."""
-        limits = self.service.limits
-        age = now - self._since
-        if self._write_paused:
-            self._sweep_writing(now)
-        elif self._deaf:
-            patience = limits.body_timeout if self.transport.get_write_buffer_size() else LINGER
-            if not self._pending and age > patience:
-                self.transport.abort()
-        elif self._read_paused or (self._stage == IDLE and self._pending):
-            self._since = now  # the client waits for us
-        elif self._stage == HEAD and age > limits.head_timeout:
-            self.refuse(408, f"the request's head did not arrive within {limits.head_timeout:g} s", "timeouts")
-        elif self._stage == BODY and age > limits.body_timeout + self._received / limits.min_rate:
-            self.refuse(408, "the request's body arrives too slowly", "timeouts")
-        elif self._stage == IDLE and age > limits.idle_timeout:
-            # closing waits until all is written: for a client that reads, one sweep is enough
-            (self.transport.abort if self.transport.is_closing() else self.transport.close)()
-
-    def _sweep_writing(self, now: float) -> None:
-        """A client that does not read its replies holds memory: it must make progress."""
-        limits = self.service.limits
-        if now - self._write_paused > limits.body_timeout:
-            left = self.transport.get_write_buffer_size()
-            if self._unwritten - left < limits.body_timeout * limits.min_rate:
-                self.service.counters["timeouts"] += 1
-                self.transport.abort()
-                return
-            self._write_paused, self._unwritten = now, left
-
-    def shutdown(self) -> None:
-        """uvicorn's call when it stops: requests that have begun are answered, then the connection closes."""
-        self._last = True
-        if self._pending:
-            self._pending[-1].last_call()
-        # a request may be in the socket's buffer already: the loop reads it before this comes round
-        self.loop.call_later(0.05, self._close_if_idle)
-
-    def _close_if_idle(self) -> None:
-        if not self.closed and not self._pending and self._stage == IDLE:
-            self.transport.close()
 
 
 def wire_for(service: Service) -> type[Wire]:

@@ -32,6 +32,8 @@ def output() -> Iterator[io.StringIO]:
     stream = io.StringIO()
     logs.configure("console", "info", access_log=True, stream=stream)
     yield stream
+    for handler in root.handlers:
+        handler.filters.clear()  # pytest's own handlers were muted too, and live on
     root.handlers[:], level = before
     root.setLevel(level)
 

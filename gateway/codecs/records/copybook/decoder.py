@@ -1,0 +1,215 @@
+"""Records of a copybook to columns: fields of one form are gathered and read together, whatever their place."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+from itertools import pairwise
+from typing import Final
+
+import numpy as np
+
+from gateway.codecs.records.charset import UNREADABLE
+from gateway.codecs.records.columns import TOMBSTONE, Columns, Field, Kind, rows_where
+from gateway.codecs.records.copybook.form import Conventions
+from gateway.codecs.records.copybook.gather import Group, groups, kind_of, wanted_field
+from gateway.codecs.records.copybook.layout import ABSENT, Leaf, RecordLayout
+from gateway.codecs.records.matrix import matrix, strings
+from gateway.core.tensor import Array
+
+#: source, target and length of bytes that are copied together
+Moves = tuple[tuple[int, int, int], ...]
+
+
+class CopybookDecoder:
+    """Reads the wanted fields alone: what else the bytes hold, other meanings of redefined ones say, does not matter.
+
+    Fields are named as in `RecordLayout.find`; none given: all that have a name and redefine nothing. A column is int64
+    where a number has no decimals, float64 where it has some, or more than 18 digits (the nearest one up to 15 digits,
+    beyond them one near it); a table's is [rows, *dims], and not valid beyond the end of a variable one.
+    """
+
+    def __init__(
+        self, layout: RecordLayout, fields: Sequence[Field] | None = None, conventions: Conventions | None = None
+    ) -> None:
+        """Raises InvalidArgument for a field that the record lacks or that has another kind."""
+        self._layout: Final = layout
+        self._form: Final = conventions or Conventions()
+        if fields is None:
+            fields = [Field(leaf.name) for leaf in layout.named()]
+        self.wanted: Final = tuple(wanted_field(layout, field) for field in fields)
+        self._groups: Final = groups(layout, self.wanted)
+        self._empty: Final = self._form.empty(layout, layout.most)
+        self._moves: Final = lru_cache(maxsize=1024)(self._moved)
+        self._head: Final = max((self._start(leaf) + leaf.width for leaf in layout.counters), default=0)
+
+    def decode(self, values: Sequence[bytes | None]) -> Columns:
+        columns = Columns(len(values), {})
+        if not self._layout.counters:
+            self._read(columns, matrix(_fitting(values, self._empty.tobytes(), columns), self._layout.size))
+            return columns
+        counts = self._counts(values, columns)
+        self._read(columns, self._spread(values, counts, columns))
+        for wanted in self.wanted:
+            if wanted.leaf.counter >= 0:
+                there = wanted.present(counts[:, wanted.leaf.counter]).reshape(columns.rows, *wanted.shape)
+                self._limit(columns, wanted.name, there)
+        return columns
+
+    def _start(self, leaf: Leaf) -> int:
+        return int(self._layout.place(self._layout.most).starts[leaf.order])
+
+    def _counts(self, values: Sequence[bytes | None], columns: Columns) -> Array:
+        """What the variable tables count, [rows, tables]; records whose counters cannot be read are blamed."""
+        layout, size = self._layout, self._head
+        head = self._empty[:size].tobytes()
+        heads = []
+        for row, value in enumerate(values):
+            if value is None or len(value) < size:
+                columns.blame(row, _misfit(value, max(size, layout.place(layout.least).size)))
+                value = head
+            heads.append(value[:size])
+        data = matrix(heads, size)
+        counts = np.empty((columns.rows, len(layout.counters)), np.int64)
+        for at, (leaf, least, most) in enumerate(zip(layout.counters, layout.least, layout.most, strict=True)):
+            part = np.ascontiguousarray(data[:, self._start(leaf) : self._start(leaf) + leaf.width])
+            found, bad = self._form.read(leaf, part)
+            found = found.astype(np.int64) * 10**-leaf.picture.scale
+            wrong = (found < least) | (found > most) if bad is None else (found < least) | (found > most) | bad
+            for row in rows_where(wrong):
+                holds = bad is not None and bool(bad[row])
+                what = f"holds {part[row].tobytes().hex()}" if holds else f"is {found[row]}"
+                columns.blame(row, f"field '{leaf.name}' {what}, expected the {least} to {most} of its table")
+            counts[:, at] = np.where(wrong, least, found)
+        return counts
+
+    def _spread(self, values: Sequence[bytes | None], counts: Array, columns: Columns) -> Array:
+        """[rows, size] with every table at its full length, so that all records have the same places."""
+        data = np.repeat(self._empty[None], columns.rows, axis=0)
+        rows_by: dict[tuple[int, ...], list[int]] = {}
+        for row, key in enumerate(map(tuple, counts.tolist())):
+            if row not in columns.errors:
+                rows_by.setdefault(key, []).append(row)
+        for key, rows in rows_by.items():
+            size = self._layout.place(key).size
+            fitting = []
+            for row in rows:
+                value = values[row]
+                if value is None or len(value) != size:
+                    columns.blame(row, _misfit(value, size))
+                else:
+                    fitting.append(row)
+            part = matrix([values[row] or b"" for row in fitting], size)
+            for source, target, length in self._moves(key):
+                data[fitting, target : target + length] = part[:, source : source + length]
+        return data
+
+    def _moved(self, counts: tuple[int, ...]) -> Moves:
+        """How the bytes of a record with these counts get to where they are in one with the most."""
+        few, most = self._layout.place(counts), self._layout.place(self._layout.most)
+        target = np.full(few.size, ABSENT)
+        for leaf in self._layout.leaves:
+            sources, targets = few.starts[leaf.order].reshape(-1), most.starts[leaf.order].reshape(-1)
+            there = sources >= 0
+            each = np.arange(leaf.width)
+            target[sources[there][:, None] + each] = targets[there][:, None] + each
+        shift = target - np.arange(few.size)
+        edges = [0, *(np.flatnonzero(np.diff(shift)) + 1).tolist(), few.size]
+        runs = pairwise(edges)
+        return tuple(
+            (begin, int(target[begin]), end - begin) for begin, end in runs if begin < end and target[begin] >= 0
+        )
+
+    @staticmethod
+    def _limit(columns: Columns, name: str, there: Array) -> None:
+        """What a record does not have is missing."""
+        if there.all():
+            return
+        valid = columns.valid.get(name)
+        columns.valid[name] = there if valid is None else valid & there
+        array = columns.fields[name]
+        if array.dtype.kind == "f":
+            array[~there] = np.nan
+
+    def _read(self, columns: Columns, data: Array) -> None:
+        for group in self._groups:
+            leaf, count = group.leaf, len(group.starts)
+            part = group.gather(data)
+            valid = None
+            if leaf.numeric:
+                found, bad = self._form.read(leaf, part)
+                values = _scaled(leaf, found)
+                if bad is not None:
+                    missing = self._judge(columns, group, part, bad)
+                    if missing is not None:
+                        valid = ~missing.reshape(count, columns.rows)
+                        if values.dtype.kind == "f":
+                            values[missing] = np.nan
+            else:
+                values = self._texts(columns, group, part)
+            values = values.reshape(count, columns.rows)
+            for wanted, own in group.parts:
+                shape = (columns.rows, *wanted.shape)
+                columns.fields[wanted.name] = values[own].T.reshape(shape)
+                if valid is not None and not valid[own].all():
+                    columns.valid[wanted.name] = valid[own].T.reshape(shape)
+
+    def _texts(self, columns: Columns, group: Group, part: Array) -> Array:
+        ((wanted, _),) = group.parts
+        if not group.leaf.picture.national:
+            return strings(columns, wanted.name, part, self._form.charset)
+        found = []
+        for at, data in enumerate(part):
+            text = data.tobytes().decode("utf-16-be", "replace")
+            if UNREADABLE in text:
+                shown = data.tobytes()[:32].hex()
+                columns.blame(at % columns.rows, f"field '{wanted.name}' holds {shown}, which is not UTF-16")
+            found.append(text.rstrip(" "))
+        return np.fromiter(found, object, len(found))
+
+    def _judge(self, columns: Columns, group: Group, part: Array, bad: Array) -> Array | None:
+        """Blames records for what is no number; returns where a number is missing, [elements * rows]."""
+        leaf, missing = group.leaf, None
+        if self._form.blanks or leaf.blank_zero:
+            blank = bad & (part == self._form.charset.space).all(axis=1)
+            bad = bad & ~blank
+            if not leaf.blank_zero and blank.any():
+                missing = blank
+        for at in rows_where(bad):
+            element, row = divmod(at, columns.rows)
+            wanted, own = next(part for part in group.parts if part[1].start <= element < part[1].stop)
+            index = f"({element - own.start + 1})" if own.stop - own.start > 1 else ""
+            columns.blame(row, f"field '{wanted.name}'{index} {self._form.reason(leaf, part[at].tobytes())}")
+        return missing
+
+
+def _fitting(values: Sequence[bytes | None], empty: bytes, columns: Columns) -> list[bytes]:
+    """The values, with an empty record in the place of each that has not its length, which is blamed."""
+    size = len(empty)
+    found = [value for value in values if value is not None and len(value) == size]
+    if len(found) == len(values):
+        return found
+    fitting: list[bytes] = []
+    for row, value in enumerate(values):
+        if value is None or len(value) != size:
+            columns.blame(row, _misfit(value, size))
+            value = empty
+        fitting.append(value)
+    return fitting
+
+
+def _misfit(value: bytes | None, size: int) -> str:
+    if value is None:
+        return TOMBSTONE
+    what = "truncated" if len(value) < size else "too long"
+    return f"the record is {what}: it has {len(value)} bytes, expected {size}"
+
+
+def _scaled(leaf: Leaf, found: Array) -> Array:
+    scale = leaf.picture.scale
+    if kind_of(leaf) is Kind.INTEGER:
+        whole = found.astype(np.int64, copy=False)
+        return whole * 10**-scale if scale < 0 else whole
+    if scale > 0:
+        return found / 10.0**scale
+    return found * 10.0**-scale if scale else found.astype(np.float64, copy=False)

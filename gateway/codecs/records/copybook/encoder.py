@@ -1,0 +1,156 @@
+"""Columns to records of a copybook."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from math import prod
+from typing import Any, Final
+
+import numpy as np
+
+from gateway.codecs.records.columns import Columns, Encoded, pick
+from gateway.codecs.records.copybook.form import Conventions
+from gateway.codecs.records.copybook.layout import Leaf, RecordLayout
+from gateway.codecs.records.copybook.parser import Usage
+from gateway.codecs.records.jsonencoder import column_of
+from gateway.codecs.records.matrix import rows_of
+from gateway.core.errors import InvalidArgument
+from gateway.core.tensor import Array
+
+
+class CopybookEncoder:
+    """`fields`: a name as in `RecordLayout.find` → which column, or an element of it. Other fields are blank or zero.
+
+    A number is rounded to its decimals. What does not fit, a negative number in an unsigned field, and a missing number
+    are errors of their record.
+    """
+
+    def __init__(self, layout: RecordLayout, fields: Mapping[str, str], conventions: Conventions | None = None) -> None:
+        """Raises InvalidArgument for a field that the record lacks, and for a table whose counter is not written."""
+        self._layout: Final = layout
+        self._form: Final = conventions or Conventions()
+        self._fields: Final = [(*layout.find(name), *column_of(source)) for name, source in fields.items()]
+        written = {leaf.order for leaf, *_ in self._fields}
+        for leaf in layout.counters:
+            if leaf.order not in written:
+                raise InvalidArgument(f"field '{leaf.name}' counts a table's elements, and is to be written")
+
+    def encode(self, columns: Columns) -> Encoded:
+        errors: dict[int, str] = {}
+        parts = [self._part(columns, *field, errors) for field in self._fields]
+        groups = self._by_counts(columns, errors)
+        if len(groups) == 1:
+            values = rows_of(self._records(parts, *groups[0]))
+        else:
+            values = [b""] * columns.rows
+            for counts, rows in groups:
+                for row, value in zip(rows.tolist(), rows_of(self._records(parts, counts, rows)), strict=True):
+                    values[row] = value
+        for row in errors:
+            values[row] = b""
+        return Encoded(values, errors)
+
+    def _records(self, parts: list[tuple[Leaf, tuple[int, ...], Array]], counts: tuple[int, ...], rows: Array) -> Array:
+        place = self._layout.place(counts)
+        records = np.repeat(self._form.empty(self._layout, counts)[None], len(rows), axis=0)
+        for leaf, subscript, part in parts:
+            starts = np.asarray(place.starts[leaf.order][subscript] if subscript else place.starts[leaf.order]).reshape(
+                -1
+            )
+            for element in np.flatnonzero(starts >= 0).tolist():
+                at = int(starts[element])
+                records[:, at : at + leaf.width] = part[rows, element]
+        return records
+
+    def _by_counts(self, columns: Columns, errors: dict[int, str]) -> list[tuple[tuple[int, ...], Array]]:
+        layout = self._layout
+        if not layout.counters:
+            return [((), np.arange(columns.rows))]
+        sources = {leaf.order: (name, element) for leaf, _, name, element in self._fields}
+        counts = np.zeros((columns.rows, len(layout.counters)), np.int64)
+        for at, (leaf, least, most) in enumerate(zip(layout.counters, layout.least, layout.most, strict=True)):
+            values, _ = pick(columns, *sources[leaf.order])
+            outside = ~((values >= least) & (values <= most))
+            for row in np.flatnonzero(outside).tolist():
+                errors.setdefault(
+                    row, f"field '{leaf.name}' is {values[row]}, expected the {least} to {most} of its table"
+                )
+            counts[:, at] = np.where(outside, least, values)
+        found, which = np.unique(counts, axis=0, return_inverse=True)
+        return [(tuple(key), np.flatnonzero(which.reshape(-1) == at)) for at, key in enumerate(found.tolist())]
+
+    def _part(
+        self, columns: Columns, leaf: Leaf, subscript: tuple[int, ...], name: str, element: int, errors: dict[int, str]
+    ) -> tuple[Leaf, tuple[int, ...], Array]:
+        """The bytes of a field, [rows, elements, width]."""
+        array, valid = pick(columns, name, element)
+        expected = leaf.dims if not subscript else ()
+        if array.shape[1:] != expected:
+            raise InvalidArgument(
+                f"field '{leaf.name}' is to hold '{name}', which has the shape {list(array.shape[1:])} a record,"
+                f" expected {list(expected)}"
+            )
+        flat = array.reshape(-1)
+        there = np.ones(len(flat), np.bool_) if valid is None else valid.reshape(-1)
+        each = prod(expected)
+        if leaf.numeric:
+            part = self._numbers(leaf, flat, there, each, errors)
+        else:
+            part = self._texts(leaf, flat, there, each, errors)
+        return leaf, subscript, part.reshape(columns.rows, prod(expected), leaf.width)
+
+    def _numbers(self, leaf: Leaf, values: Array, there: Array, each: int, errors: dict[int, str]) -> Array:
+        if values.dtype == object:
+            raise InvalidArgument(f"field '{leaf.name}' is a number, but is to hold text")
+        if leaf.usage in (Usage.FLOAT, Usage.DOUBLE):
+            unscaled = values.astype(np.float64)
+        else:
+            unscaled = _unscaled(values, leaf.picture.scale)
+        limit = self._form.largest(leaf)
+        # an array that is not there for a table's unused elements is no error: they are not written
+        wrong = ~(np.abs(unscaled) <= limit) | (~there if each == 1 else False)
+        if not leaf.picture.signed:
+            wrong = wrong | (unscaled < 0)
+        for at in np.flatnonzero(wrong & (there if each > 1 else True)).tolist():
+            shown = values[at] if there[at] else "missing"
+            sign = "" if leaf.picture.signed else "unsigned "
+            errors.setdefault(at // each, f"field '{leaf.name}' is {shown}, expected {sign}{_form(leaf)}")
+        safe = np.where(wrong, 0, unscaled)
+        kind = np.float64 if leaf.usage in (Usage.FLOAT, Usage.DOUBLE) else np.int64
+        return self._form.write(leaf, safe.astype(kind))
+
+    def _texts(self, leaf: Leaf, values: Array, there: Array, each: int, errors: dict[int, str]) -> Array:
+        blank = self._form.blank(leaf)
+        texts = []
+        for at, value in enumerate(values.tolist()):
+            text = str(value) if value is not None and there[at] else ""
+            try:
+                data = text.encode("utf-16-be") if leaf.picture.national else self._form.charset.encode(text)
+            except UnicodeEncodeError as error:
+                lacking = error.object[error.start]
+                errors.setdefault(at // each, f"field '{leaf.name}' has {lacking!r}, which {self._form.encoding} lacks")
+                data = b""
+            if len(data) > leaf.width:
+                errors.setdefault(
+                    at // each,
+                    f"field '{leaf.name}' is '{text}' with {len(text)} characters,"
+                    f" expected at most {leaf.picture.size}",
+                )
+                data = b""
+            texts.append(data + blank[len(data) :])
+        return np.frombuffer(b"".join(texts), np.uint8)
+
+
+def _unscaled(values: Array, scale: int) -> Array:
+    """Whole numbers: int64 stays exact where it can, else float64 is rounded."""
+    if values.dtype.kind in "iub" and scale <= 0:
+        whole = values.astype(np.int64)
+        return whole if not scale else np.rint(whole / 10.0**-scale)
+    scaled: Array = np.rint(values.astype(np.float64) * 10.0**scale)
+    return scaled
+
+
+def _form(leaf: Leaf) -> Any:
+    if leaf.usage in (Usage.FLOAT, Usage.DOUBLE):
+        return f"a number that {leaf.usage.value} holds"
+    return f"at most {min(leaf.picture.digits, 18)} digits, {max(leaf.picture.scale, 0)} of them decimals"

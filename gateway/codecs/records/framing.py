@@ -1,0 +1,129 @@
+"""Where records begin and end in a stream of bytes. A framer keeps nothing: it is given what is left over again."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final, Protocol
+
+from gateway.core.errors import InvalidArgument
+from gateway.core.stream import DataError
+
+Split = tuple[list[bytes], int]
+
+
+class Framer(Protocol):
+    def split(self, data: bytes, *, final: bool) -> Split:
+        """The whole records at the beginning of `data`, and how many bytes they take.
+
+        With `final` nothing follows: what is left is a last, maybe truncated record, for the decoder to judge.
+        Raises DataError where no further record can be found.
+        """
+        ...
+
+    def join(self, values: Sequence[bytes]) -> bytes: ...
+
+
+class Lines:
+    """A record ends with a line feed, before which a carriage return is dropped; empty lines are none.
+
+    `quote` is the character within which a line end belongs to the record, as in CSV; "" for none.
+    """
+
+    def __init__(self, *, quote: str = "") -> None:
+        self._quote: Final = quote.encode()
+
+    def split(self, data: bytes, *, final: bool) -> Split:
+        end = len(data) if final else data.rfind(b"\n") + 1
+        lines = data[:end].split(b"\n")
+        if not lines[-1]:
+            lines.pop()
+        if self._quote and self._quote in data:
+            lines, end = self._rejoin(lines, end, final)
+        if b"\r" in data:
+            lines = [line[:-1] if line.endswith(b"\r") else line for line in lines]
+        if b"" in lines:
+            lines = [line for line in lines if line]
+        return lines, end
+
+    def _rejoin(self, lines: list[bytes], end: int, final: bool) -> Split:
+        """A record goes on as long as its quotes are odd."""
+        whole: list[bytes] = []
+        begun: list[bytes] = []
+        for line in lines:
+            odd = line.count(self._quote) & 1
+            if begun:
+                begun.append(line)
+                if odd:
+                    whole.append(b"\n".join(begun))
+                    begun = []
+            elif odd:
+                begun = [line]
+            else:
+                whole.append(line)
+        if begun:
+            rest = b"\n".join(begun)
+            if final:
+                whole.append(rest)
+            else:
+                end -= len(rest) + 1
+        return whole, end
+
+    def join(self, values: Sequence[bytes]) -> bytes:
+        return b"".join([value + b"\n" for value in values])
+
+
+class Fixed:
+    """Records of `size` bytes without anything between them."""
+
+    def __init__(self, size: int) -> None:
+        if size < 1:
+            raise InvalidArgument(f"records have {size} bytes, expected at least 1")
+        self._size: Final = size
+
+    def split(self, data: bytes, *, final: bool) -> Split:
+        size = self._size
+        end = len(data) if final else len(data) // size * size
+        return [data[at : at + size] for at in range(0, end, size)], end
+
+    def join(self, values: Sequence[bytes]) -> bytes:
+        return b"".join(values)
+
+
+class Rdw:
+    """Variable records as IBM's RECFM=V: two bytes of length, big-endian and with the four of the descriptor, two of 0.
+
+    Format: z/OS DFSMS Using Data Sets, "Format-V records". Block descriptors and spanned records (RECFM=VB, VS) are
+    what a transfer in binary mode with RDW leaves out.
+    """
+
+    HEAD: Final = 4
+
+    def split(self, data: bytes, *, final: bool) -> Split:
+        values: list[bytes] = []
+        at, size = 0, len(data)
+        while at + self.HEAD <= size:
+            length = data[at] << 8 | data[at + 1]
+            if length < self.HEAD or data[at + 2] or data[at + 3]:
+                if values:
+                    return values, at  # these first: the next call says what is wrong
+                raise DataError(
+                    f"the record descriptor word is {data[at : at + 4].hex()}, expected a length of at least 4 and"
+                    " 0000: are these variable records, and without block descriptors?"
+                )
+            if at + length > size:
+                break
+            values.append(data[at + self.HEAD : at + length])
+            at += length
+        if final and at < size:
+            values.append(data[at + self.HEAD :])
+            at = size
+        return values, at
+
+    def join(self, values: Sequence[bytes]) -> bytes:
+        parts: list[bytes] = []
+        for value in values:
+            length = len(value) + self.HEAD
+            if length > 0x7FFF:
+                raise DataError(f"a record of {len(value)} bytes is beyond the 32,763 of a variable record")
+            parts.append(length.to_bytes(2, "big") + b"\0\0" + value)
+        return b"".join(parts)

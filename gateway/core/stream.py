@@ -1,0 +1,326 @@
+"""The contracts of streams: what a connector is, what it promises, and what follows for the records.
+
+An input gives batches and tokens; the runner decodes, scores, encodes, hands the result to an output, and only when
+that is durable acknowledges the token. Reconnecting, backoff, drain and dead letters are the runner's: a connector
+says what happened, by one of the errors below, and holds no policy.
+
+SluiceError
+├── Transient            it may work later: connection, time-out, serialisation failure, disk full  (retriable)
+│   ├── Fenced           another owner has taken over: drop what is in memory, read the position again
+│   └── OutcomeUnknown   a commit was sent and its answer lost: never repeat the write, fence and read the position
+└── DataError            the record is at fault: sending it again cannot help; it becomes a dead letter
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any, Protocol
+
+from gateway.core.errors import Internal, InvalidArgument, SluiceError, TooLarge
+
+Headers = tuple[tuple[str, bytes], ...]
+
+
+class Transient(SluiceError):
+    code = "UNAVAILABLE"
+    retriable = True
+
+
+class Fenced(Transient):
+    """Raised by `ack` and `write` for a token of an epoch that is over."""
+
+
+class OutcomeUnknown(Transient):
+    """The write may or may not have happened: whether it did is known only from the stored position."""
+
+
+class DataError(InvalidArgument):
+    """`record` is the index in its batch, -1 where the batch as a whole was refused (the runner then bisects it)."""
+
+    def __init__(self, message: str, record: int = -1) -> None:
+        super().__init__(message)
+        self.record = record
+
+
+def at_fault(error: SluiceError) -> bool:
+    """Whether a record that failed so, alone, is to become a dead letter; else the pipeline waits and tries again.
+
+    Internal is what the model says of values that it cannot compute. That a model, a version or a server is not there,
+    or was too slow, is never the record's fault.
+    """
+    return isinstance(error, (InvalidArgument, TooLarge, Internal))
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One record. `value` None is a tombstone; `timestamp` is in ms since the epoch, 0 where there is none."""
+
+    id: str
+    value: bytes | None
+    key: bytes | None = None
+    headers: Headers = ()
+    timestamp: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Messages as columns of equal length, in the order of their lane. Nothing in it is changed after it was read.
+
+    ids         topic/partition/offset, primary key and version, message id, file hash and ordinal: the same when the
+                record is delivered again, and what makes a repeat recognisable
+    keys        what order is kept by, and what a split sticks to; () if no record has one
+    headers     () if no record has any
+    timestamps  ms since the epoch; () if no record has one
+    """
+
+    ids: Sequence[str]
+    values: Sequence[bytes | None]
+    keys: Sequence[bytes | None] = ()
+    headers: Sequence[Headers] = ()
+    timestamps: Sequence[int] = ()
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the values, for the credits."""
+        return sum(len(value) for value in self.values if value is not None)
+
+    def __getitem__(self, at: int) -> Message:
+        return Message(
+            self.ids[at],
+            self.values[at],
+            self.keys[at] if self.keys else None,
+            self.headers[at] if self.headers else (),
+            self.timestamps[at] if self.timestamps else 0,
+        )
+
+    def take(self, at: Sequence[int]) -> Batch:
+        """The records at these indexes, in this order."""
+        return Batch(*([column[i] for i in at] if column else () for column in self._columns()))
+
+    def part(self, start: int, stop: int) -> Batch:
+        return Batch(*(column[start:stop] for column in self._columns()))
+
+    def _columns(self) -> tuple[Sequence[Any], ...]:
+        return self.ids, self.values, self.keys, self.headers, self.timestamps
+
+    @staticmethod
+    def of(messages: Sequence[Message]) -> Batch:
+        return Batch(
+            [m.id for m in messages],
+            [m.value for m in messages],
+            [m.key for m in messages] if any(m.key is not None for m in messages) else (),
+            [m.headers for m in messages] if any(m.headers for m in messages) else (),
+            [m.timestamp for m in messages] if any(m.timestamp for m in messages) else (),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """Stands for a batch that was read: given back to acknowledge it, and to the output that stores the position.
+
+    lane      what is acknowledged and kept in order by itself: a partition, a queue, a file, a table
+    epoch     of the ownership of that lane, growing; a token of an earlier one is refused as Fenced
+    position  the connector's own: where to go on after this batch (an offset, delivery tags, a claim)
+    """
+
+    lane: str
+    epoch: int
+    position: Any = None
+
+
+@dataclass(frozen=True, slots=True)
+class Credit:
+    """How much may be in flight: a read returns at most `rows`, and stops after the record that exceeds `nbytes`."""
+
+    rows: int
+    nbytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """What an output is given: encoded records, each with the id, key and headers of the record it answers.
+
+    `batch.values` are the encoded results. `source` says of what they are the result, so that an output can store the
+    position, or take part in the source's transaction.
+    """
+
+    batch: Batch
+    source: Token
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """A record that could not be scored, as it came: `redrive` puts `message` back where it was read."""
+
+    message: Message
+    reason: str
+    lane: str
+    position: str
+    attempts: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """What an input can do.
+
+    domain      names what a transaction can span (a cluster's or a database's address); "" for none
+    redelivers  what was read and not acknowledged comes again after a crash
+    stable_ids  a record that comes again has the id that it had
+    positions   it can be told where to begin, so that its position may be stored elsewhere
+    ordered     records of a key come in the order in which they were written
+    """
+
+    name: str
+    domain: str = ""
+    redelivers: bool = True
+    stable_ids: bool = False
+    positions: bool = False
+    ordered: bool = False
+
+
+class Ability(Enum):
+    """The best that an output can do with a record that may come again."""
+
+    TRANSACTIONAL = "writes in the source's own transaction"
+    STORES_OFFSETS = "stores the source's position in the transaction of the results"
+    IDEMPOTENT = "writes by record id, so that a repeat replaces itself"
+    PLAIN = "appends"
+
+
+@dataclass(frozen=True, slots=True)
+class Sink:
+    """What an output can do. `durable`: `write` returns only when a crash of the other side loses nothing."""
+
+    name: str
+    abilities: frozenset[Ability] = field(default_factory=lambda: frozenset({Ability.PLAIN}))
+    domain: str = ""
+    durable: bool = True
+
+
+class Input(Protocol):
+    """Where records come from. One task calls it, but for `ack`, which another may call meanwhile."""
+
+    @property
+    def source(self) -> Source: ...
+
+    async def connect(self) -> None:
+        """Called again after each Transient; what was read before and not acknowledged is read again."""
+        ...
+
+    async def read(self, credit: Credit) -> tuple[Batch, Token] | None:
+        """Waits for records; None when there will be none any more (a file's or a test's end).
+
+        Cancelling it loses no record. Raises Transient.
+        """
+        ...
+
+    async def ack(self, token: Token) -> None:
+        """Everything of that token, and of its lane before it, is done with. Raises Transient, Fenced."""
+        ...
+
+    async def close(self) -> None:
+        """Frees what `connect` took, also half-way through it. Acknowledges nothing."""
+        ...
+
+
+class Output(Protocol):
+    """Where results go. `write` is called by one task a lane."""
+
+    @property
+    def sink(self) -> Sink: ...
+
+    async def connect(self) -> None: ...
+
+    async def write(self, rows: Rows, dead: Sequence[DeadLetter] = ()) -> None:
+        """Returns when all is durable; before, nothing of it may be visible where it can be undone.
+
+        `dead` are the dead letters of the same batch, for an output that keeps them in its own transaction; others
+        are never given any. Raises Transient, Fenced, OutcomeUnknown, or DataError for a row that it refuses.
+        """
+        ...
+
+    async def close(self) -> None: ...
+
+
+class PositionStore(Protocol):
+    """An output that stores offsets: asked when a lane is taken over, before anything of it is read."""
+
+    async def take_over(self, lane: str) -> tuple[int, Any]:
+        """Raises the lane's epoch, which fences its old owner, and returns it with the position to go on from.
+
+        The position is None where nothing was stored yet.
+        """
+        ...
+
+
+class Delivery(Enum):
+    AT_MOST_ONCE = "at most once"
+    AT_LEAST_ONCE = "at least once"
+    EXACTLY_ONCE = "exactly once"
+
+
+@dataclass(frozen=True, slots=True)
+class Guarantee:
+    delivery: Delivery
+    #: one sentence for the operator
+    why: str
+
+    def __str__(self) -> str:
+        return f"{self.delivery.value}: {self.why}"
+
+
+def guarantee(source: Source, sink: Sink, dead_letters: Sink | None = None) -> Guarantee:
+    """What holds for each record of a pipeline, results and dead letters together.
+
+    `dead_letters` is where they go, None where the output keeps them in its own transaction.
+    """
+    result = _delivery(source, sink)
+    if dead_letters is None:
+        return result
+    dead = _delivery(source, dead_letters)
+    if _RANK[dead.delivery] >= _RANK[result.delivery]:
+        return result
+    return Guarantee(dead.delivery, f"its results are {result}; but its dead letters are {dead}")
+
+
+_RANK = {delivery: rank for rank, delivery in enumerate(Delivery)}
+
+
+def _delivery(source: Source, sink: Sink) -> Guarantee:
+    a, b = source.name, sink.name
+    if not source.redelivers:
+        return Guarantee(Delivery.AT_MOST_ONCE, f"{a} does not deliver again what was read when the process died")
+    if not sink.durable:
+        return Guarantee(Delivery.AT_MOST_ONCE, f"{b} does not confirm what it was given, and may lose it")
+    able = sink.abilities
+    if Ability.TRANSACTIONAL in able and source.domain and source.domain == sink.domain:
+        return Guarantee(
+            Delivery.EXACTLY_ONCE,
+            f"{b} commits the results and the position in {a} in one transaction of {sink.domain}",
+        )
+    if Ability.STORES_OFFSETS in able and source.positions:
+        return Guarantee(
+            Delivery.EXACTLY_ONCE, f"{b} stores the position in {a} in the transaction of the results, under an epoch"
+        )
+    if Ability.IDEMPOTENT in able and source.stable_ids:
+        return Guarantee(
+            Delivery.EXACTLY_ONCE,
+            f"{b} writes by record id, so that a record that {a} gives again replaces its own row",
+        )
+    return Guarantee(Delivery.AT_LEAST_ONCE, _why_repeats(source, sink))
+
+
+def _why_repeats(source: Source, sink: Sink) -> str:
+    a, b = source.name, sink.name
+    if Ability.IDEMPOTENT in sink.abilities:
+        return f"{b} writes by record id, but {a} gives a record another id when it delivers it again"
+    if Ability.STORES_OFFSETS in sink.abilities:
+        return f"{b} could store a position, but {a} has none that could be gone back to"
+    if Ability.TRANSACTIONAL in sink.abilities:
+        return f"{b} has transactions, but {a} is outside of them"
+    return f"{b} appends, so that what {a} delivers again after a crash is written again"
