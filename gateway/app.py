@@ -38,7 +38,7 @@ from gateway.samples import arms, versions, wire
 from gateway.settings import Settings, admin_token, granted
 from gateway.store.sqlite import SqliteStore
 from gateway.telemetry import logs
-from gateway.telemetry.metrics import CONTENT_TYPE, Loads, Metrics
+from gateway.telemetry.metrics import CONTENT_TYPE, GrpcSample, Loads, Metrics
 from gateway.telemetry.tracing import Tracer
 
 logger = logging.getLogger("sluice")
@@ -126,6 +126,7 @@ async def serve(settings: Settings) -> int:
             loads=loads,
             splits=lambda: arms(splits),
             wire=lambda: wire(rest),
+            grpc=lambda: GrpcSample(grpc.inference.outcomes, grpc.inference.streams) if grpc else None,
             build={"version": __version__, "python": platform.python_version(), "runtime": runtime_name()},
         )
         admin = Service(
