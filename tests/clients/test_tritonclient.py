@@ -313,4 +313,4 @@ def test_trace_settings(client: triton.InferenceServerClient) -> None:
     assert client.get_trace_settings("affine") == found
     with pytest.raises(InferenceServerException, match=r"setting 'tracing\.endpoint' turns it on") as failure:
         client.update_trace_settings(settings={"trace_level": None, "trace_rate": "5"})
-    assert failure.value.status() == "501"
+    assert failure.value.status() == "403"

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from gateway.core.errors import InvalidArgument, Unsupported
+from gateway.core.errors import InvalidArgument, PermissionDenied
 from gateway.models.manager import Manager
 from gateway.protocols.oip.access import Gate
 from gateway.protocols.oip.versions import pinned
@@ -49,13 +49,13 @@ class Trace:
         self._gate.check(token)
 
     def change(self, changes: Changes, model: str) -> None:
-        """All of them or none. Raises InvalidArgument that names the setting; Unsupported, NotFound, Unavailable."""
+        """All of them or none. Raises InvalidArgument naming the setting, PermissionDenied, NotFound, Unavailable."""
         self._check_model(model)
         if model:
-            raise Unsupported(f"model '{model}' has no trace settings of its own: change those of the server")
+            raise InvalidArgument(f"model '{model}' has no trace settings of its own: change those of the server")
         tracer = self._tracer
         if tracer is None:
-            raise Unsupported("tracing is off: setting 'tracing.endpoint' turns it on")
+            raise PermissionDenied("tracing is off: setting 'tracing.endpoint' turns it on")
         enabled, ratio = tracer.enabled, tracer.ratio
         for name, values in changes.items():
             if name == "trace_level":

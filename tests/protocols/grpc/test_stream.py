@@ -88,7 +88,7 @@ def test_a_stream_of_nothing(stub: Any) -> None:
 
 def test_what_waits_in_the_queue_of_a_cancelled_stream_never_runs(stub: Any) -> None:
     before = counted(stub)
-    call = stub.stream([laps(400, "a"), *(laps(1, str(number)) for number in range(20))])
+    call = stub.stream([laps(2000, "a"), *(laps(1, str(number)) for number in range(20))])
     stub.await_pending("laps", 20)
     call.cancel()
     after = settled(stub, before, 21)
@@ -98,7 +98,7 @@ def test_what_waits_in_the_queue_of_a_cancelled_stream_never_runs(stub: Any) -> 
 
 def test_what_waits_in_the_queue_of_a_cancelled_call_never_runs(stub: Any) -> None:
     before = counted(stub)
-    slow = stub.begin("ModelInfer", **fields(laps(400)))
+    slow = stub.begin("ModelInfer", **fields(laps(2000)))
     waiting = [stub.begin("ModelInfer", **fields(laps(1))) for _ in range(10)]
     stub.await_pending("laps", 10)
     expiring = stub.begin("ModelInfer", timeout=0.05, **fields(laps(1)))
@@ -114,7 +114,7 @@ def test_what_waits_in_the_queue_of_a_cancelled_call_never_runs(stub: Any) -> No
 
 
 def test_a_time_limit_of_the_request(stub: Any) -> None:
-    slow = stub.begin("ModelInfer", **fields(laps(400)))
+    slow = stub.begin("ModelInfer", **fields(laps(2000)))
     between = stub.begin("ModelInfer", **fields(laps(1)))
     stub.await_pending("laps", 1)
     hasty = laps(1)

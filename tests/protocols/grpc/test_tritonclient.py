@@ -98,7 +98,7 @@ def test_trace_settings(client: triton.InferenceServerClient) -> None:
     assert client.get_trace_settings("affine", as_json=True)["settings"] == found
     with pytest.raises(InferenceServerException, match=r"setting 'tracing\.endpoint' turns it on") as failure:
         client.update_trace_settings(settings={"trace_level": ["TIMESTAMPS"]})
-    assert failure.value.status() == "StatusCode.UNIMPLEMENTED"
+    assert failure.value.status() == "StatusCode.PERMISSION_DENIED"
 
 
 # ---- the repository

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from gateway.core.errors import InvalidArgument, Unsupported
+from gateway.core.errors import InvalidArgument, PermissionDenied
 from gateway.protocols.oip.access import Gate
 from gateway.protocols.oip.trace import Trace
 from gateway.telemetry.tracing import Tracer
@@ -26,7 +26,7 @@ def test_off() -> None:
         "log_frequency": ["0"],
         "trace_mode": ["opentelemetry"],
     }
-    with pytest.raises(Unsupported, match=r"setting 'tracing\.endpoint' turns it on"):
+    with pytest.raises(PermissionDenied, match=r"setting 'tracing\.endpoint' turns it on"):
         trace.change({"trace_rate": ["1"]}, "")
 
 

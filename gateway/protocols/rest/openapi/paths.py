@@ -42,7 +42,6 @@ def _trace_paths() -> dict[str, Schema]:
             "trace",
             body=ref("trace-settings"),
             restricted=True,
-            also={"501": ref("error")},
             **settings,  # type: ignore[arg-type]
         )
         told = operation(f"Trace settings of {of}", "trace", **settings)  # type: ignore[arg-type]
