@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 PIP := $(BIN)/pip --quiet --disable-pip-version-check
 
-.PHONY: run test check format bench bench-peers bench-reload protos constraints clean
+.PHONY: run test check format bench bench-grpc bench-peers bench-reload protos constraints clean
 
 run: $(READY)  ## serve a demo and drive a canary through it
 	$(BIN)/sluice demo
@@ -28,6 +28,10 @@ format: $(READY)
 bench: $(READY)  ## limits and Sluice, side by side; under three minutes
 	tools/debian wrk:wrk
 	$(BIN)/python -m loadtests.bench $(ARGS)
+
+bench-grpc: $(READY)  ## gRPC and grpcio's own echo, side by side; under two minutes
+	tools/debian h2load:nghttp2-client
+	$(BIN)/python -m loadtests.grpc $(ARGS)
 
 bench-reload: $(READY)  ## 500 reloads of a 67 MB model under load
 	$(BIN)/python -m loadtests.reload $(ARGS)

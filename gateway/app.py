@@ -10,9 +10,11 @@ import platform
 import resource
 import signal
 import time
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import uvloop
@@ -29,13 +31,14 @@ from gateway.models.repository import Repository
 from gateway.protocols.admin import admin_app
 from gateway.protocols.http.listener import Listener, TlsFiles, bind
 from gateway.protocols.http.service import Compression, Limits, Service
+from gateway.protocols.oip.calls import Calls
 from gateway.protocols.rest.app import rest_app
 from gateway.routing.split import Splits
 from gateway.samples import arms, versions, wire
 from gateway.settings import Settings, admin_token, granted
 from gateway.store.sqlite import SqliteStore
 from gateway.telemetry import logs
-from gateway.telemetry.metrics import CONTENT_TYPE, Loads, Metrics
+from gateway.telemetry.metrics import CONTENT_TYPE, GrpcSample, Loads, Metrics
 from gateway.telemetry.tracing import Tracer
 
 logger = logging.getLogger("sluice")
@@ -93,17 +96,24 @@ async def serve(settings: Settings) -> int:
         dataplane = Dataplane(manager, splits)
 
         regions = None if settings.restricted.shared_memory == "off" else Regions()
+        calls = Calls(
+            manager,
+            plane,
+            ready=lambda: stop.ready,
+            restricted=settings.restricted,
+            token=token,
+            regions=regions,
+            tracer=tracer,
+        )
+        grpc = None
+        if settings.grpc_port != "off":
+            # its libraries take memory and time: they are loaded where the port is on
+            from gateway.protocols.grpc.port import grpc_port
+
+            grpc = grpc_port(settings, dataplane, calls, regions, tracer)
+            stop.watchers.append(grpc.health.changed)
         rest = Service(
-            rest_app(
-                manager,
-                plane,
-                ready=lambda: stop.ready,
-                restricted=settings.restricted,
-                token=token,
-                regions=regions,
-                max_body=settings.limits.json_body,
-                max_files=LOAD_FILES_BYTES,
-            ),
+            rest_app(calls, max_body=settings.limits.json_body, max_files=LOAD_FILES_BYTES),
             dataplane=dataplane,
             regions=regions,
             limits=_limits(settings),
@@ -116,6 +126,7 @@ async def serve(settings: Settings) -> int:
             loads=loads,
             splits=lambda: arms(splits),
             wire=lambda: wire(rest),
+            grpc=lambda: GrpcSample(grpc.inference.outcomes, grpc.inference.streams) if grpc else None,
             build={"version": __version__, "python": platform.python_version(), "runtime": runtime_name()},
         )
         admin = Service(
@@ -135,13 +146,14 @@ async def serve(settings: Settings) -> int:
         await _start(stack, Listener(admin, admin_socket, tls=tls if settings.tls.admin else None, drain_timeout=1.0))
         listener = Listener(rest, rest_socket, tls=tls, drain_timeout=drain)
         await plane.start()
-        await _start(stack, listener)
+        await _start(stack, listener, *([grpc] if grpc else []))
         _settle_memory()
-        stop.ready = True
+        stop.set_ready(True)
         logger.info(
-            "ready in %.2f s: REST on %s:%d, admin on %s:%d, models from %s",
+            "ready in %.2f s: REST on %s:%d, gRPC %s, admin on %s:%d, models from %s",
             time.perf_counter() - began,
             *rest_socket.getsockname()[:2],
+            f"on {settings.host}:{grpc.port}" if grpc else "off",
             *admin_socket.getsockname()[:2],
             settings.models,
         )
@@ -163,10 +175,17 @@ class _Stop:
         self.code = GOOD
         #: a model still runs, in a thread that Python would wait for
         self.left_behind = False
+        #: called when `ready` changes
+        self.watchers: list[Callable[[], None]] = []
         self._asked = asyncio.Event()
         loop = asyncio.get_running_loop()
         for number, code in ((signal.SIGTERM, GOOD), (signal.SIGINT, INTERRUPTED)):
             loop.add_signal_handler(number, self._on_signal, code)
+
+    def set_ready(self, ready: bool) -> None:
+        self.ready = ready
+        for watcher in self.watchers:
+            watcher()
 
     def _on_signal(self, code: int) -> None:
         self.code = code
@@ -201,15 +220,29 @@ def _allow_files(wanted: int) -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
 
 
-async def _start(stack: AsyncExitStack, listener: Listener) -> None:
-    await listener.start()
-    stack.push_async_callback(listener.stop)
+class _Port(Protocol):
+    async def start(self) -> None: ...
+
+    async def stop(self) -> None: ...
+
+
+async def _start(stack: AsyncExitStack, *ports: _Port) -> None:
+    """They stop together: each may take as long as its clients may."""
+    for port in ports:
+        await port.start()
+    stack.push_async_callback(_stop_all, ports)
+
+
+async def _stop_all(ports: Iterable[_Port]) -> None:
+    async with asyncio.TaskGroup() as group:
+        for port in ports:
+            group.create_task(port.stop())
 
 
 async def _drain(stop: _Stop, listener: Listener, delay: float) -> None:
     """Not ready, but still accepting for `delay` seconds: load balancers need that long to notice."""
     logger.info("stopping: not ready any more, accepting for another %g s", delay)
-    stop.ready = False
+    stop.set_ready(False)
     listener.drain()
     await asyncio.sleep(delay)
 

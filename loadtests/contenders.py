@@ -37,13 +37,15 @@ class Sluice(Process):
     def __init__(
         self, folder: Folder, models: Path, settings: Mapping[str, Any] | None = None, name: str = "Sluice"
     ) -> None:
-        port, admin = free_port(), free_port()
+        port, admin, grpc = free_port(), free_port(), free_port()
         self.url = f"http://127.0.0.1:{port}"
         self.admin_url = f"http://127.0.0.1:{admin}"
+        self.grpc_port = grpc
         state = folder.scratch / f"state-{port}"
         config = folder.scratch / f"sluice-{port}.yaml"
         # JSON is YAML
-        config.write_text(json.dumps({"state": str(state), "admin_token": "bench", **(settings or {})}))
+        own = {"state": str(state), "admin_token": "bench", "grpc_port": grpc}
+        config.write_text(json.dumps(own | dict(settings or {})))
         command = [
             sys.executable,
             "-m",

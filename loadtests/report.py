@@ -19,7 +19,7 @@ from loadtests.process import ROOT
 
 RESULTS = Path(__file__).parent / "results"
 _PACKAGES = (
-    "onnxruntime numpy uvicorn uvloop httptools starlette msgspec orjson fastapi pydantic mlserver".split()  # noqa: SIM905
+    "onnxruntime numpy grpcio uvicorn uvloop httptools starlette msgspec orjson fastapi pydantic mlserver".split()  # noqa: SIM905
 )
 
 

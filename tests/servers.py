@@ -19,10 +19,11 @@ import httpx
 
 @dataclass(frozen=True)
 class Server:
-    """`rest` and `admin` are addresses as `http://127.0.0.1:8000`."""
+    """`rest` and `admin` are addresses as `http://127.0.0.1:8000`, `grpc` is one as `127.0.0.1:8001`."""
 
     rest: str
     admin: str
+    grpc: str
     models: Path
     process: subprocess.Popen[bytes]
     log: Callable[[], str]
@@ -38,6 +39,7 @@ OPENED = {
     "restricted_repository": "open",
     "restricted_shared_memory": "open",
     "restricted_logging": "open",
+    "restricted_trace": "open",
     "restricted_load_files": "true",
 }
 
@@ -45,14 +47,17 @@ OPENED = {
 @contextmanager
 def running(models: Path, state: Path, *, start_limit: float = 20.0, **settings: str) -> Iterator[Server]:
     """`settings` are those of the environment: their names without SLUICE_, in lower case."""
-    ports = _free_ports(2)
-    rest, admin = (f"http://127.0.0.1:{port}" for port in ports)
+    ports = _free_ports(3)
+    rest, admin = (f"http://127.0.0.1:{port}" for port in ports[:2])
+    if "tls_cert" in settings:
+        rest = rest.replace("http", "https")
     chosen = {
         "models": str(models),
         "state": str(state),
         "host": "127.0.0.1",
         "http_port": str(ports[0]),
         "admin_port": str(ports[1]),
+        "grpc_port": str(ports[2]),
         **settings,
     }
     environment = {f"SLUICE_{name.upper()}": value for name, value in chosen.items()}
@@ -61,8 +66,8 @@ def running(models: Path, state: Path, *, start_limit: float = 20.0, **settings:
             [sys.executable, "-m", "gateway.cli", "serve"], env=os.environ | environment, stderr=log
         )
         try:
-            _await_ready(process, rest, log, start_limit)
-            yield Server(rest, admin, models, process, lambda: _text(log))
+            _await_ready(process, admin, log, start_limit)
+            yield Server(rest, admin, f"127.0.0.1:{ports[2]}", models, process, lambda: _text(log))
             # a test may have ended it, and waited for it; else it must be there
             assert process.returncode is not None or process.poll() is None, _text(log)
         finally:
@@ -93,7 +98,7 @@ def _text(log: IO[bytes]) -> str:
     return log.read().decode()
 
 
-def _await_ready(process: subprocess.Popen[bytes], address: str, log: IO[bytes], limit: float) -> None:
+def _await_ready(process: subprocess.Popen[bytes], admin: str, log: IO[bytes], limit: float) -> None:
     end = time.monotonic() + limit
     while time.monotonic() < end:
         try:
@@ -103,7 +108,7 @@ def _await_ready(process: subprocess.Popen[bytes], address: str, log: IO[bytes],
         except subprocess.TimeoutExpired:
             pass
         try:
-            if httpx.get(f"{address}/v2/health/ready").status_code == 200:
+            if httpx.get(f"{admin}/readyz").status_code == 200:
                 return
         except httpx.TransportError:
             pass

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+import numpy as np
 import onnx
-from onnx import TensorProto, helper
+from onnx import TensorProto, helper, numpy_helper
 
 #: the protocol's types → ONNX's
 ELEMENTS = {
@@ -52,4 +53,30 @@ def affine(factor: float) -> bytes:
         [helper.make_node("Constant", [], ["factor"], value=value), helper.make_node("Mul", ["x", "factor"], ["y"])],
         {"x": ("FP32", ["n", 4])},
         {"y": ("FP32", ["n", 4])},
+    )
+
+
+def laps() -> bytes:
+    """Multiplies matrices `n` times, some 0.5 to 1 ms each: a model that takes as long as the client wants."""
+    body = helper.make_graph(
+        [helper.make_node("Identity", ["go"], ["on"]), helper.make_node("MatMul", ["s", "w"], ["t"])],
+        "lap",
+        [
+            helper.make_tensor_value_info("i", TensorProto.INT64, []),
+            helper.make_tensor_value_info("go", TensorProto.BOOL, []),
+            helper.make_tensor_value_info("s", TensorProto.FLOAT, [256, 256]),
+        ],
+        [
+            helper.make_tensor_value_info("on", TensorProto.BOOL, []),
+            helper.make_tensor_value_info("t", TensorProto.FLOAT, [256, 256]),
+        ],
+    )
+    return model(
+        [
+            helper.make_node("Constant", [], ["w"], value=numpy_helper.from_array(np.eye(256, dtype=np.float32))),
+            helper.make_node("Loop", ["n", "", "w"], ["r"], body=body),
+            helper.make_node("ReduceSum", ["r"], ["y"], keepdims=0),
+        ],
+        {"n": ("INT64", [])},
+        {"y": ("FP32", [])},
     )

@@ -8,79 +8,41 @@ from __future__ import annotations
 
 from functools import lru_cache
 from math import prod
-from reprlib import repr as brief
-from typing import Any, Final, Protocol
+from typing import Final
 
 import numpy as np
 import orjson
 
-from gateway.codecs.binary import Buffer, decode_raw, encode_raw, raw_size
+from gateway.codecs.binary import Buffer, decode_raw, encode_raw
 from gateway.codecs.classification import classify
+from gateway.codecs.declared import check_shape, datatype_of
 from gateway.codecs.json import (
     InferDocument,
     InputDocument,
-    OutputDocument,
-    check_shape,
-    datatype_of,
     decode_data,
     decode_document,
     decode_floats,
     encode_data,
     quote,
 )
+from gateway.codecs.wishes import (
+    PLAIN,
+    RAW,
+    Regions,
+    ReplyForm,
+    Shared,
+    flag,
+    read_outputs,
+    read_parameters,
+    read_shared,
+    shared_of,
+    whole,
+    write_shared,
+)
 from gateway.core.errors import InvalidArgument
-from gateway.core.infer import InferRequest, InferResponse, Parameters
+from gateway.core.infer import InferRequest, InferResponse
 from gateway.core.signature import Signature
 from gateway.core.tensor import BFLOAT16, NAME_OF, Array
-
-#: parameters that the protocol reserves; those it defines are read, others beginning so are refused
-RESERVED: Final = "triton_"
-
-
-class Regions(Protocol):
-    """Registered shared memory."""
-
-    def read(self, region: str, offset: int, byte_size: int) -> memoryview: ...
-
-    def write(self, region: str, offset: int, data: Buffer) -> None: ...
-
-
-class Shared:
-    """Where in shared memory a tensor lies, in bytes."""
-
-    __slots__ = ("byte_size", "offset", "region")
-
-    def __init__(self, region: str, offset: int, byte_size: int) -> None:
-        self.region = region
-        self.offset = offset
-        self.byte_size = byte_size
-
-
-class OutputForm:
-    """How one output is to be given back."""
-
-    __slots__ = ("binary", "classes", "shared")
-
-    def __init__(self, binary: bool, classes: int = 0, shared: Shared | None = None) -> None:
-        self.binary = binary
-        self.classes = classes
-        self.shared = shared
-
-
-class ReplyForm:
-    """How a reply is to be written: the forms asked for by name, and the form of the others."""
-
-    __slots__ = ("default", "outputs")
-
-    def __init__(self, default: OutputForm, outputs: dict[str, OutputForm]) -> None:
-        self.default = default
-        self.outputs = outputs
-
-
-_JSON: Final = OutputForm(binary=False)
-_BINARY: Final = OutputForm(binary=True)
-PLAIN: Final = ReplyForm(_JSON, {})
-RAW: Final = ReplyForm(_BINARY, {})
 
 
 def decode(
@@ -105,7 +67,7 @@ def decode(
         if item.name in inputs:
             raise InvalidArgument(f"input '{item.name}' is given twice")
         if item.parameters is None:
-            datatype = datatype_of(item)
+            datatype = datatype_of(item.name, item.datatype)
             check_shape(item.name, item.shape)
             inputs[item.name] = decode_data(item.name, datatype, item.shape, item.data)
         else:
@@ -123,20 +85,18 @@ _NOTHING: Final = memoryview(b"")
 
 def _decode_input(item: InputDocument, blobs: memoryview, at: int, regions: Regions | None) -> tuple[Array, int]:
     name = item.name
-    datatype = datatype_of(item)
+    datatype = datatype_of(item.name, item.datatype)
     check_shape(name, item.shape)
     parameters = item.parameters or {}
-    size = _whole(parameters, "binary_data_size", f"input '{name}'")
-    shared = _shared(parameters, f"input '{name}'")
+    size = whole(parameters, "binary_data_size", f"input '{name}'")
+    shared = shared_of(parameters, f"input '{name}'")
     given = (size is not None) + (shared is not None) + bool(item.data)
     if given > 1:
         raise InvalidArgument(
             f"input '{name}' is given more than once: expected one of data, binary_data_size, shared_memory_region"
         )
     if shared is not None:
-        if regions is None:
-            raise InvalidArgument(f"input '{name}' names a shared memory region, but shared memory is off")
-        return decode_raw(name, datatype, item.shape, regions.read(shared.region, shared.offset, shared.byte_size)), at
+        return decode_raw(name, datatype, item.shape, read_shared(name, shared, regions)), at
     if size is None:
         return decode_data(name, datatype, item.shape, item.data), at
     blob = blobs[at : at + size]
@@ -184,70 +144,11 @@ def decode_bare(body: Buffer, model: str, version: str, signature: Signature) ->
 def _read_wishes(document: InferDocument, request: InferRequest) -> ReplyForm:
     """Parameters and requested outputs: into the request what the model needs, into the form what the reply needs."""
     parameters = document.parameters or {}
-    for name, value in parameters.items():
-        if name.startswith(RESERVED):
-            raise InvalidArgument(f"parameter '{name}' is reserved: names beginning '{RESERVED}' are not allowed")
-        if isinstance(value, (list, dict)) or value is None:
-            raise InvalidArgument(f"parameter '{name}' must be a string, a number or a boolean")
-    _refuse_sequences(parameters)
-    request.parameters = parameters
-    timeout = _whole(parameters, "timeout", "the request")
-    if timeout:
-        request.timeout = timeout / 1e6
-    _whole(parameters, "priority", "the request")
-    binary = _flag(parameters, "binary_data_output", "the request", default=False)
-    default = _BINARY if binary else _JSON
+    read_parameters(parameters, request)
+    form = RAW if flag(parameters, "binary_data_output", "the request", default=False) else PLAIN
     if not document.outputs:
-        return RAW if binary else PLAIN
-    request.outputs = tuple(item.name for item in document.outputs)
-    forms = {item.name: _output_form(item, default) for item in document.outputs}
-    if len(forms) != len(request.outputs):
-        raise InvalidArgument("an output is requested twice")
-    return ReplyForm(default, forms)
-
-
-def _refuse_sequences(parameters: Parameters) -> None:
-    if parameters.get("sequence_id") not in (None, 0, ""):
-        raise InvalidArgument("parameter 'sequence_id' is given, but the model is not a sequence model")
-
-
-def _output_form(item: OutputDocument, default: OutputForm) -> OutputForm:
-    if not item.parameters:
-        return default
-    where = f"output '{item.name}'"
-    classes = _whole(item.parameters, "classification", where) or 0
-    shared = _shared(item.parameters, where)
-    if classes and shared is not None:
-        raise InvalidArgument(f"{where} can't be classified and written to shared memory at the same time")
-    return OutputForm(_flag(item.parameters, "binary_data", where, default=default.binary), classes, shared)
-
-
-def _shared(parameters: dict[str, Any], where: str) -> Shared | None:
-    region = parameters.get("shared_memory_region")
-    if region is None:
-        return None
-    if not isinstance(region, str):
-        raise InvalidArgument(f"'shared_memory_region' of {where} must be a string, not {brief(region)}")
-    size = _whole(parameters, "shared_memory_byte_size", where)
-    if size is None:
-        raise InvalidArgument(f"{where} names a shared memory region without 'shared_memory_byte_size'")
-    return Shared(region, _whole(parameters, "shared_memory_offset", where) or 0, size)
-
-
-def _whole(parameters: dict[str, Any], name: str, where: str) -> int | None:
-    value = parameters.get(name)
-    if value is None:
-        return None
-    if type(value) is not int or not 0 <= value < 1 << 63:
-        raise InvalidArgument(f"'{name}' of {where} must be a whole number of at least 0, not {brief(value)}")
-    return value
-
-
-def _flag(parameters: dict[str, Any], name: str, where: str, *, default: bool) -> bool:
-    value = parameters.get(name, default)
-    if type(value) is not bool:
-        raise InvalidArgument(f"'{name}' of {where} must be true or false, not {brief(value)}")
-    return value
+        return form
+    return read_outputs(((item.name, item.parameters) for item in document.outputs), form.default, request)
 
 
 def encode(
@@ -322,14 +223,7 @@ def _shape(shape: tuple[int, ...]) -> bytes:
 
 
 def _to_shared(name: str, array: Array, shared: Shared, regions: Regions | None) -> bytes:
-    if regions is None:
-        raise InvalidArgument(f"output '{name}' names a shared memory region, but shared memory is off")
-    size = raw_size(array)
-    if size > shared.byte_size:
-        raise InvalidArgument(
-            f"output '{name}' has {size} bytes, but 'shared_memory_byte_size' gives it {shared.byte_size}"
-        )
-    regions.write(shared.region, shared.offset, encode_raw(array))
+    size = write_shared(name, array, shared, regions)
     return b'"parameters":{"shared_memory_region":%b,"shared_memory_offset":%d,"shared_memory_byte_size":%d}}' % (
         quote(shared.region),
         shared.offset,

@@ -21,13 +21,9 @@ import numpy as np
 import orjson
 
 from gateway.codecs.binary import Buffer, strings
+from gateway.codecs.declared import MAX_RANK
 from gateway.core.errors import InvalidArgument
 from gateway.core.tensor import DATA_TYPES, NAME_OF, STRING, Array, DataType
-
-MAX_RANK: Final = 32
-#: of one dimension, and of all the others together where one is 0: a model may well make something of those
-MAX_SIZE: Final = 1 << 31
-MAX_BESIDE_ZERO: Final = 1 << 24
 
 Data = msgspec.Raw | list[Any] | msgspec.UnsetType
 
@@ -158,34 +154,6 @@ def _with_nan(body: bytes) -> InferDocument:
         if id(item) in data:
             target.data = data[id(item)]
     return document
-
-
-def datatype_of(item: InputDocument) -> DataType:
-    datatype = DATA_TYPES.get(item.datatype)
-    if datatype is None:
-        raise InvalidArgument(
-            f"input '{item.name}' has the datatype '{item.datatype}', expected one of {', '.join(DATA_TYPES)}"
-        )
-    return datatype
-
-
-def check_shape(name: str, shape: list[int]) -> None:
-    if len(shape) > MAX_RANK:
-        raise InvalidArgument(f"input '{name}' has {len(shape)} dimensions, the limit is {MAX_RANK}")
-    for size in shape:
-        if not 0 < size <= MAX_SIZE:
-            _check_unusual(name, shape)
-            return
-
-
-def _check_unusual(name: str, shape: list[int]) -> None:
-    for size in shape:
-        if size < 0:
-            raise InvalidArgument(f"shape {shape} of input '{name}' has the negative dimension {size}")
-        if size > MAX_SIZE:
-            raise InvalidArgument(f"a dimension of input '{name}' is too large: {size}, the limit is {MAX_SIZE}")
-    if prod(filter(None, shape)) > MAX_BESIDE_ZERO:
-        raise InvalidArgument(f"shape {shape} of input '{name}' is too large for a tensor without elements")
 
 
 def decode_data(name: str, datatype: DataType, shape: list[int], data: Data) -> Array:

@@ -16,8 +16,9 @@ from gateway.settings import SettingsError, check_files, load
 @click.option("--control-mode", metavar="none|poll|explicit", help="Which models are served.")
 @click.option("--load", metavar="NAMES", help="In mode explicit: models to load at start, by commas; * for all.")
 @click.option("--workers", metavar="N", help="Serving processes.")
-@click.option("--host", metavar="ADDRESS", help="Where the REST port listens.")
+@click.option("--host", metavar="ADDRESS", help="Where the REST and the gRPC port listen.")
 @click.option("--http-port", metavar="PORT", help="REST.")
+@click.option("--grpc-port", metavar="PORT", help="gRPC; off for none.")
 @click.option("--admin-host", metavar="ADDRESS", help="Where the admin port listens.")
 @click.option("--admin-port", metavar="PORT", help="Metrics, probes, /admin/v1.")
 @click.option("--state", metavar="DIR", help="Folder of the control state.")
@@ -26,7 +27,7 @@ from gateway.settings import SettingsError, check_files, load
 @click.option("--log-level", metavar="LEVEL", help="debug, info, warning or error.")
 @click.option("--set", "others", metavar="KEY=VALUE", multiple=True, help="Any setting, as in docs/settings.md.")
 def command(config: str | None, others: tuple[str, ...], **given: Any) -> int:
-    """Serve a folder of models over REST.
+    """Serve a folder of models over REST and gRPC.
 
     Settings come from the command line, then SLUICE_… variables, then the settings file, then the defaults.
     """

@@ -26,7 +26,7 @@ STOP: Final = 40.0
 class Server:
     """``sluice serve`` on 127.0.0.1. ``with`` starts it, waits until it is ready, and ends it."""
 
-    def __init__(self, folder: Path, http_port: int, admin_port: int) -> None:
+    def __init__(self, folder: Path, http_port: int, admin_port: int, grpc_port: int | str = "off") -> None:
         self.http_port = http_port
         self.config = folder / "sluice.yaml"
         self.url = f"http://127.0.0.1:{http_port}"
@@ -36,6 +36,7 @@ class Server:
             "state": str(folder / "state"),
             "host": "127.0.0.1",
             "http_port": http_port,
+            "grpc_port": grpc_port,
             "admin_port": admin_port,
         }
         self._log = folder / "gateway.log"

@@ -9,7 +9,7 @@ import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
 from rich.console import Console
 
@@ -29,6 +29,7 @@ def run(
     *,
     once: bool = False,
     http_port: int = 8000,
+    grpc_port: int | Literal["off"] = "off",
     admin_port: int = 8002,
     folder: Path = Path(".sluice/demo"),
     step: float = STEP,
@@ -50,7 +51,7 @@ def run(
         f"{HELD_OUT:.0%} of the rows were held out of the training; those are what is sent:"
         f" {len(cancer.rows)} and {len(digits.rows)}.\n"
     )
-    with Server(folder, http_port, admin_port) as server:
+    with Server(folder, http_port, admin_port, grpc_port) as server:
         screen.say(f"Serving at {server.url}, metrics at {server.admin_url}/metrics, log in {folder}/gateway.log\n")
         _shift(screen, server, cancer, step)
         _once_through(screen, server, digits)

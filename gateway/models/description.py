@@ -19,17 +19,25 @@ DERIVED_MAX_BATCH_SIZE: Final = 64
 
 def describe(config: ModelConfig, signature: Signature, name: str) -> dict[str, Any]:
     """Names in snake case, defaults present, every integer a number."""
-    from google.protobuf.json_format import MessageToDict, ParseDict
+    from google.protobuf.json_format import MessageToDict
 
-    message = pb.message("ModelConfig")()
-    if config.declared is not None:
-        ParseDict(dict(config.declared), message, descriptor_pool=pb.pool())
-    _complete(message, config, signature, name)
+    message = describe_message(config, signature, name)
     document: dict[str, Any] = MessageToDict(
         message, preserving_proto_field_name=True, always_print_fields_with_no_presence=True
     )
     _numbers(message.DESCRIPTOR, document)
     return document
+
+
+def describe_message(config: ModelConfig, signature: Signature, name: str) -> Any:
+    """The ModelConfig message itself."""
+    from google.protobuf.json_format import ParseDict
+
+    message = pb.message("ModelConfig")()
+    if config.declared is not None:
+        ParseDict(dict(config.declared), message, descriptor_pool=pb.pool())
+    _complete(message, config, signature, name)
+    return message
 
 
 def _complete(message: Any, config: ModelConfig, signature: Signature, name: str) -> None:

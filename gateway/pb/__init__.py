@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from google.protobuf.descriptor import ServiceDescriptor
     from google.protobuf.descriptor_pool import DescriptorPool
 
 
@@ -29,11 +30,18 @@ def pool() -> DescriptorPool:
 
 
 @cache
-def message(name: str) -> Any:
-    """The class of a message of package `inference`, by its name: "ModelConfig", "ModelWarmup.Input".
+def message(name: str, package: str = "inference") -> Any:
+    """The class of a message by its name: "ModelConfig", "ModelWarmup.Input".
 
     Raises KeyError for an unknown one.
     """
     from google.protobuf.message_factory import GetMessageClass
 
-    return GetMessageClass(pool().FindMessageTypeByName(f"inference.{name}"))
+    return GetMessageClass(pool().FindMessageTypeByName(f"{package}.{name}"))
+
+
+@cache
+def service(name: str) -> ServiceDescriptor:
+    """A service by its full name. Raises KeyError for an unknown one."""
+    found: ServiceDescriptor = pool().FindServiceByName(name)
+    return found

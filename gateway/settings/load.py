@@ -86,6 +86,9 @@ def check(settings: Settings) -> Settings:
         raise SettingsError("tls.cert: expected a file, because tls.admin is true; found none")
     if settings.http_port == settings.admin_port != 0:
         raise SettingsError(f"admin_port: expected a port other than http_port, found {settings.admin_port} twice")
+    for other in ("http_port", "admin_port"):
+        if settings.grpc_port == getattr(settings, other) != 0:
+            raise SettingsError(f"grpc_port: expected a port other than {other}, found {settings.grpc_port} twice")
     if settings.admin_token and settings.admin_token_file:
         raise SettingsError("admin_token_file: expected nothing, because admin_token is set as well")
     if settings.load and settings.control_mode != "explicit":

@@ -25,7 +25,7 @@ def _seconds(description: str, **bounds: Any) -> Meta:
 
 
 class Limits(Struct, frozen=True, kw_only=True):
-    """What one connection and one request may ask of the REST port."""
+    """What one connection and one request may ask of the REST port; see `grpc` for what of it is gRPC's too."""
 
     header_bytes: Annotated[int, _bytes("Request line and headers together; above: 431.")] = 32 * KIB
     header_count: Annotated[int, Meta(ge=1, description="Headers of one request; above: 431.")] = 100
@@ -73,15 +73,43 @@ class Compression(Struct, frozen=True, kw_only=True):
     level: Annotated[int, Meta(ge=0, le=9, description="0: never, 1: fastest, 9: smallest; for gzip and deflate.")] = 1
 
 
-class Tls(Struct, frozen=True, kw_only=True):
-    """HTTPS on the REST port, and on the admin port if `admin` says so."""
+class Grpc(Struct, frozen=True, kw_only=True):
+    """Connections of the gRPC port. Messages have REST's limits: `limits.binary_body`, without their raw tensors
+    `limits.json_body`; `limits.pipelined` requests of one stream are in flight.
+    """
 
-    cert: Annotated[str, Meta(description="PEM file: certificate and its chain. Empty: plain HTTP.")] = ""
+    keepalive_time: Annotated[
+        float, _seconds("Of silence, after which the server asks whether the client is still there.", gt=0)
+    ] = 60.0
+    keepalive_timeout: Annotated[float, _seconds("To answer that; then the connection is closed.", gt=0)] = 20.0
+    min_ping_interval: Annotated[
+        float, _seconds("Between two pings of a client that sends nothing else; more often, it is sent away.")
+    ] = 10.0
+    max_connection_age: Annotated[
+        float, _seconds("After which a client is told to connect anew, so that load spreads. 0: never.")
+    ] = 0.0
+    max_connection_age_grace: Annotated[float, _seconds("For what is then in flight; 0: as long as it takes.")] = 30.0
+    compression: Annotated[
+        Literal["none", "deflate", "gzip"],
+        Meta(
+            description="Of replies of at least `compression.min_size`, for clients that take it: all common ones do."
+            " Compressed requests are always read."
+        ),
+    ] = "none"
+
+
+class Tls(Struct, frozen=True, kw_only=True):
+    """TLS on the REST and the gRPC port, and on the admin port if `admin` says so."""
+
+    cert: Annotated[str, Meta(description="PEM file: certificate and its chain. Empty: plain text.")] = ""
     key: Annotated[str, Meta(description="PEM file: the certificate's private key.")] = ""
     client_ca: Annotated[str, Meta(description="PEM file: who may sign clients' certificates.")] = ""
     client_auth: Annotated[
         Literal["none", "optional", "required"],
-        Meta(description="Whether clients are asked for a certificate (mTLS)."),
+        Meta(
+            description="Whether clients are asked for a certificate (mTLS). gRPC cannot ask without insisting:"
+            " `optional` is `none` there."
+        ),
     ] = "none"
     admin: Annotated[bool, Meta(description="The admin port speaks TLS too, with the same files.")] = False
 
@@ -90,7 +118,7 @@ Access = Literal["off", "token", "open"]
 
 
 class Restricted(Struct, frozen=True, kw_only=True):
-    """Calls on the REST port that change the server: `off`, `token` (the admin one), `open`."""
+    """Calls on the REST and the gRPC port that change the server: `off`, `token` (the admin one), `open`."""
 
     repository: Annotated[
         Access,
@@ -100,6 +128,7 @@ class Restricted(Struct, frozen=True, kw_only=True):
         Access, Meta(description="System shared memory: lets clients name memory of this machine.")
     ] = "off"
     logging: Annotated[Access, Meta(description="Changing log verbosity.")] = "token"
+    trace: Annotated[Access, Meta(description="Changing how many requests are traced.")] = "token"
     load_files: Annotated[bool, Meta(description="Load calls may bring model files (`file:` parameters).")] = False
 
 
@@ -151,8 +180,11 @@ class Settings(Struct, frozen=True, kw_only=True):
     poll_interval: Annotated[float, _seconds("Between two looks at the models folder in mode `poll`.", ge=0.1)] = 15.0
     load: Annotated[tuple[str, ...], Meta(description="Models loaded at start in mode `explicit`; `*` for all.")] = ()
     workers: Annotated[int, Meta(ge=1, le=1, description="Serving processes. One, for now.")] = 1
-    host: Annotated[str, Meta(min_length=1, description="Address that the REST port listens on.")] = "0.0.0.0"  # noqa: S104
+    host: Annotated[str, Meta(min_length=1, description="Address of the REST and the gRPC port.")] = "0.0.0.0"  # noqa: S104
     http_port: Annotated[Port, Meta(description="REST. 0: any free one.")] = 8000
+    grpc_port: Annotated[
+        Port | Literal["off"], Meta(description="gRPC. 0: any free one; `off`: none, and its libraries are not loaded.")
+    ] = 8001
     admin_host: Annotated[str, Meta(min_length=1, description="Address that the admin port listens on.")] = "127.0.0.1"
     admin_port: Annotated[Port, Meta(description="Metrics, probes and `/admin/v1/…`. 0: any free one.")] = 8002
     admin_token: Annotated[
@@ -198,6 +230,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     queue: Queue = Queue()
     batching: Batching = Batching()
     compression: Compression = Compression()
+    grpc: Grpc = Grpc()
     tls: Tls = Tls()
     restricted: Restricted = Restricted()
     log: Log = Log()

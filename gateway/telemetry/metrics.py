@@ -49,6 +49,13 @@ class Loads:
             self.totals[model] = count + 1, total + seconds, failures
 
 
+class GrpcSample(NamedTuple):
+    """Infer requests by their outcome, "OK" or an error's neutral code, and the streams that are open."""
+
+    outcomes: Mapping[str, int]
+    streams: int
+
+
 _VERSION = ("model", "version")
 _LATENCY_SECONDS: Final = tuple(bound / 1e9 for bound in LATENCY_BOUNDS)
 _BATCH_BOUNDS: Final = tuple(2**power for power in range(11))  # 1 … 1024 rows
@@ -90,6 +97,10 @@ _ABSENT = Family(
 )
 _LOADS = Family("sluice_model_load_seconds", "summary", "Time of successful loads, warm-up included.", ("model",))
 _LOAD_FAILURES = Family("sluice_model_load_failures_total", "counter", "Loads that failed.", ("model",))
+_GRPC = Family(
+    "sluice_grpc_requests_total", "counter", "Infer requests over gRPC, in streams and alone, by outcome.", ("code",)
+)
+_STREAMS = Family("sluice_grpc_streams_open", "gauge", "gRPC streams that are open.")
 _LIMITS = Family("sluice_http_rejected_total", "counter", "Connections and requests cut off, by reason.", ("reason",))
 _BUILD = Family("sluice_build_info", "gauge", "Always 1; the labels say what runs.", ("version", "python", "runtime"))
 
@@ -156,7 +167,7 @@ _ALIASES: Final[tuple[tuple[Family, Callable[[VersionSample], int]], ...]] = (
 
 _FAMILIES: Final = (
     *(_REQUESTS, _DURATION, _STAGES, _FAILED, _ROWS, _RUNS, _BATCH, _PENDING, _LOADED),
-    *(_PICKS, _ABSENT, _LOADS, _LOAD_FAILURES, *_WIRE.values(), _LIMITS, _BUILD),
+    *(_PICKS, _ABSENT, _LOADS, _LOAD_FAILURES, *_WIRE.values(), _LIMITS, _GRPC, _STREAMS, _BUILD),
     *(family for family, _ in _PROCESS),
     *(family for family, _ in _ALIASES),
     _NV_FAILURE,
@@ -173,6 +184,7 @@ class Metrics:
     loads      added to by whoever loads
     splits     the arms of the splits
     wire       counters of the HTTP wire, by the names in `_WIRE` and ``rejected_<limit>``; no others
+    grpc       None where there is no gRPC port
     build      values for `sluice_build_info`: version, python, runtime
     """
 
@@ -183,11 +195,13 @@ class Metrics:
         loads: Loads | None = None,
         splits: Callable[[], Iterable[SplitSample]] = tuple,
         wire: Callable[[], Mapping[str, int]] = dict,
+        grpc: Callable[[], GrpcSample | None] = lambda: None,
         build: Mapping[str, str] | None = None,
     ) -> None:
         self._versions = versions
         self._splits = splits
         self._wire = wire
+        self._grpc = grpc
         self._build = build or {}
         self._loads = loads or Loads()
 
@@ -202,6 +216,7 @@ class Metrics:
         self._write_splits(page)
         self._write_loads(page)
         self._write_wire(page)
+        self._write_grpc(page)
         self._write_process(page)
         return page.render()
 
@@ -233,6 +248,15 @@ class Metrics:
         for key, count in counters.items():
             if key.startswith(_REJECTED):
                 page.sample(_LIMITS.name, labelled(_LIMITS.labels, (key.removeprefix(_REJECTED),)), count)
+
+    def _write_grpc(self, page: Page) -> None:
+        sample = self._grpc()
+        page.family(_GRPC)
+        for code, count in sorted(sample.outcomes.items()) if sample else ():
+            page.sample(_GRPC.name, labelled(_GRPC.labels, (code,)), count)
+        page.family(_STREAMS)
+        if sample:
+            page.sample(_STREAMS.name, "", sample.streams)
 
     def _write_process(self, page: Page) -> None:
         page.family(_BUILD)

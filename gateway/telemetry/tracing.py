@@ -59,7 +59,9 @@ class Tracer:
         service_name: str = "sluice",
         flush_timeout: float = 3.0,
     ) -> None:
-        self._ratio = ratio
+        self.ratio = ratio
+        #: whether anything is traced at all; this and `ratio` may change at any time
+        self.enabled = True
         self._chance = random.random
         self._bits = random.getrandbits
         self.exporter: Final = Exporter(
@@ -80,6 +82,8 @@ class Tracer:
         self, traceparent: bytes | None, tracestate: bytes | None = None, transport: str = "http"
     ) -> TraceContext | None:
         """None for a request that is not traced. A malformed header counts as none."""
+        if not self.enabled:
+            return None
         if traceparent is not None:
             match = _TRACEPARENT.fullmatch(traceparent)
             if match is not None and (match[5] is None or match[1] != b"00") and match[1] != b"ff":
@@ -88,7 +92,7 @@ class Tracer:
                 trace_id, parent_id = int(match[2], 16), int(match[3], 16)
                 if trace_id and parent_id:
                     return TraceContext(trace_id, self._bits(64) or 1, parent_id, tracestate or b"", transport)
-        if self._chance() >= self._ratio:
+        if self._chance() >= self.ratio:
             return None
         return TraceContext(self._bits(128) or 1, self._bits(64) or 1, 0, b"", transport)
 

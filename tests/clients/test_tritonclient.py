@@ -304,3 +304,13 @@ def test_cuda_shared_memory(client: triton.InferenceServerClient) -> None:
     with pytest.raises(InferenceServerException) as failure:
         client.register_cuda_shared_memory("one", b"handle", 0, 64)
     assert failure.value.status() == "400"
+
+
+def test_trace_settings(client: triton.InferenceServerClient) -> None:
+    found = client.get_trace_settings()
+    assert found["trace_level"] == ["OFF"]
+    assert found["trace_count"] == "-1"
+    assert client.get_trace_settings("affine") == found
+    with pytest.raises(InferenceServerException, match=r"setting 'tracing\.endpoint' turns it on") as failure:
+        client.update_trace_settings(settings={"trace_level": None, "trace_rate": "5"})
+    assert failure.value.status() == "403"

@@ -65,7 +65,8 @@ class Gateway:
             with socket.create_server(("127.0.0.1", 0)) as free:
                 ports.append(free.getsockname()[1])
         (folder / "sluice.yaml").write_text(
-            f"host: 127.0.0.1\nhttp_port: {ports[0]}\nadmin_port: {ports[1]}\ncontrol_mode: explicit\nload: [m, echo]\n"
+            f"host: 127.0.0.1\nhttp_port: {ports[0]}\nadmin_port: {ports[1]}\ngrpc_port: off\n"
+            "control_mode: explicit\nload: [m, echo]\n"
         )
         self.admin_port = ports[1]
         self.environment = {k: v for k, v in os.environ.items() if not k.startswith("SLUICE_")}

@@ -1,11 +1,15 @@
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 
+import onnxruntime as ort
 import pytest
+from conformance.nodes import Case, read_case
 from conformance.oip import Client
 from onnx import helper
-from servers import put, running
+from onnx.backend.test.loader import load_model_tests
+from servers import Server, put, running
 from small_models import ELEMENTS, identity, model
 
 
@@ -51,3 +55,21 @@ def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
         client = Client(server.rest)
         yield client
         client.close()
+
+
+@pytest.fixture(scope="session")
+def cases() -> list[Case]:
+    ort.set_default_logger_severity(4)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # those tests compute their data as they are collected: 0 / 0 and the like
+        return [read_case(case) for case in load_model_tests(kind="node")]
+
+
+@pytest.fixture(scope="session")
+def node_server(cases: list[Case], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """All of the models in one server, those that cannot be served included."""
+    models = tmp_path_factory.mktemp("nodes")
+    for case in cases:
+        put(models, case.name, 1, case.model)
+    with running(models, tmp_path_factory.mktemp("state"), start_limit=100, threads="1") as found:
+        yield found

@@ -9,7 +9,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from gateway.core.errors import Internal, InvalidArgument, Unavailable
 from gateway.core.infer import InferRequest
 from gateway.core.observe import LATENCY_BOUNDS, Statistics
-from gateway.telemetry.metrics import NAMES, Loads, Metrics, SplitSample, VersionSample
+from gateway.telemetry.metrics import NAMES, GrpcSample, Loads, Metrics, SplitSample, VersionSample
 
 ODD = 'a"b\\c\nd\udc80é'
 
@@ -152,3 +152,13 @@ def test_facts_of_the_process() -> None:
     assert cpu == pytest.approx(sum(os.times()[:2]), abs=1)
     (build,) = families["sluice_build_info"]
     assert dict(build[1]) == {"version": "1.2", "python": "3.11", "runtime": ""}
+
+
+def test_grpc() -> None:
+    sample = GrpcSample({"OK": 5, "NOT_FOUND": 2}, 3)
+    found = _families(Metrics(tuple, grpc=lambda: sample))
+    assert {dict(labels)["code"]: value for (_, labels), value in found["sluice_grpc_requests"].items()} == {
+        "OK": 5,
+        "NOT_FOUND": 2,
+    }
+    assert [*found["sluice_grpc_streams_open"].values()] == [3]

@@ -13,6 +13,7 @@ import numpy as np
 
 from gateway.codecs import body
 from gateway.codecs.records.columns import MODEL, TOMBSTONE, VERSION, Columns, Encoded, objects, pick
+from gateway.codecs.wishes import ReplyForm
 from gateway.core.errors import InvalidArgument, SluiceError, Unsupported
 from gateway.core.infer import InferRequest, InferResponse
 from gateway.core.signature import Signature
@@ -37,7 +38,7 @@ class OipDecoder:
         counts = np.zeros(len(values), np.int64)
         columns = Columns(len(values), {}, counts=counts)
         requests: list[InferRequest] = []
-        forms: list[body.ReplyForm] = []
+        forms: list[ReplyForm] = []
         for row, value in enumerate(values):
             if value is None:
                 columns.blame(row, TOMBSTONE)
@@ -53,7 +54,7 @@ class OipDecoder:
         self._join(columns, requests, forms)
         return columns
 
-    def _request(self, value: bytes) -> tuple[InferRequest, body.ReplyForm]:
+    def _request(self, value: bytes) -> tuple[InferRequest, ReplyForm]:
         request, form = body.decode(value, None, self._model, "", None)
         for wish in (form.default, *form.outputs.values()):
             if wish.binary or wish.shared is not None:
@@ -64,7 +65,7 @@ class OipDecoder:
             raise InvalidArgument("the request has no rows")
         return request, form
 
-    def _join(self, columns: Columns, requests: list[InferRequest], forms: list[body.ReplyForm]) -> None:
+    def _join(self, columns: Columns, requests: list[InferRequest], forms: list[ReplyForm]) -> None:
         repeats = np.array([request.rows for request in requests], np.intp)
         for spec in self._signature.inputs.values():
             parts = [request.inputs[spec.name] for request in requests]

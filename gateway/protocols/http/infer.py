@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import unquote
 
 from gateway.codecs.binary import Buffer
-from gateway.codecs.body import PLAIN, RAW, ReplyForm, decode, decode_bare, encode
+from gateway.codecs.body import decode, decode_bare, encode
 from gateway.codecs.compression import Decompressor, accepted, compress
+from gateway.codecs.wishes import PLAIN, RAW, ReplyForm
 from gateway.core.errors import Internal, InvalidArgument, SluiceError, TooLarge, Unsupported
 from gateway.core.infer import InferRequest, InferResponse, Outcome
 from gateway.protocols.http import head

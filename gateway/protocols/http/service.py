@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from gateway.codecs.body import Regions
+from gateway.codecs.wishes import Regions
 from gateway.dataplane import Dataplane
 from gateway.protocols.http.heads import Heads
 

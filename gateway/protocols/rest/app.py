@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
@@ -12,62 +10,37 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from gateway.codecs.sharedmemory import Regions
-from gateway.control.plane import ControlPlane
 from gateway.core.errors import SluiceError, Unsupported
-from gateway.models.manager import Manager
 from gateway.protocols.errors import body_of, on_error
-from gateway.protocols.rest.access import Gate
+from gateway.protocols.oip.calls import Calls
 from gateway.protocols.rest.config import Config
-from gateway.protocols.rest.logging import Logging
-from gateway.protocols.rest.metadata import Metadata
+from gateway.protocols.rest.logging import LoggingRoutes
+from gateway.protocols.rest.metadata import MetadataRoutes
 from gateway.protocols.rest.openapi.document import OpenApi
-from gateway.protocols.rest.repository import ModelRepository
-from gateway.protocols.rest.sharedmemory import SystemSharedMemory, cuda_routes
-from gateway.protocols.rest.statistics import ModelStatistics
-from gateway.settings.schema import Restricted
+from gateway.protocols.rest.repository import RepositoryRoutes
+from gateway.protocols.rest.sharedmemory import SystemSharedMemoryRoutes, cuda_routes
+from gateway.protocols.rest.statistics import StatisticsRoutes
+from gateway.protocols.rest.trace import TraceRoutes
 
 MIB = 1024 * 1024
 
 
-def rest_app(
-    manager: Manager,
-    control: ControlPlane,
-    *,
-    ready: Callable[[], bool],
-    restricted: Restricted,
-    token: str = "",
-    regions: Regions | None = None,
-    max_body: int = 8 * MIB,
-    max_files: int = 512 * MIB,
-) -> Starlette:
+def rest_app(calls: Calls, *, max_body: int = 8 * MIB, max_files: int = 512 * MIB) -> Starlette:
     """Every route of port 8000, of which the wire answers inference itself.
 
-    ready      whether the server takes traffic
-    token      what opens the calls that `restricted` sets to `token`
-    regions    the shared memory that inference reads, None where it is off
     max_body   bytes of a body
     max_files  bytes of the body of a load call, where it may bring files
     """
-    repository = Gate("the repository API", "restricted.repository", restricted.repository, token)
-    memory = Gate("system shared memory", "restricted.shared_memory", restricted.shared_memory, token)
-    logging = Gate("changing log settings", "restricted.logging", restricted.logging, token)
     routes = [
-        *ModelStatistics(manager).routes(),
-        *Metadata(manager, ready, _extensions(restricted)).routes(),
-        *Config(manager).routes(),
-        *ModelRepository(
-            manager,
-            control,
-            repository,
-            load_files=restricted.load_files,
-            max_body=max_body,
-            max_files=max_files,
-        ).routes(),
-        *SystemSharedMemory(regions or Regions(max_regions=0), memory, max_body).routes(),
+        *StatisticsRoutes(calls.statistics).routes(),
+        *MetadataRoutes(calls.metadata).routes(),
+        *Config(calls.manager).routes(),
+        *RepositoryRoutes(calls.repository, max_body=max_body, max_files=max_files).routes(),
+        *SystemSharedMemoryRoutes(calls.memory, max_body).routes(),
         *cuda_routes(),
-        *Logging(logging, max_body).routes(),
-        *OpenApi(manager).routes(),
+        *LoggingRoutes(calls.logging, max_body).routes(),
+        *TraceRoutes(calls.trace, max_body).routes(),
+        *OpenApi(calls.manager).routes(),
         *_infer_routes(),
     ]
     handlers = dict.fromkeys((SluiceError, HTTPException, Exception), on_error)
@@ -93,17 +66,6 @@ class Paths:
             if len(path) > 1 and path.endswith("/"):
                 scope = {**scope, "path": path[:-1]}
         await self._app(scope, receive, send)
-
-
-def _extensions(restricted: Restricted) -> tuple[str, ...]:
-    found: list[str] = []
-    if restricted.repository != "off":
-        found += ["model_repository", "model_repository(unload_dependents)"]
-    if restricted.shared_memory != "off":
-        found.append("system_shared_memory")
-    if restricted.logging != "off":
-        found.append("logging")
-    return tuple(found)
 
 
 def _infer_routes() -> list[Route]:

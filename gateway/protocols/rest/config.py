@@ -7,8 +7,8 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from gateway.models.manager import Manager
+from gateway.protocols.oip.versions import pinned
 from gateway.protocols.rest.body import reply
-from gateway.protocols.rest.versions import pinned
 
 
 class Config:

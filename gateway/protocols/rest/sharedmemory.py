@@ -1,6 +1,4 @@
-"""The shared memory extensions. System shared memory works where the settings open it; CUDA's answers that
-there is none, because clients ask for its status and unregister it before they do anything else.
-"""
+"""The shared memory extensions."""
 
 from __future__ import annotations
 
@@ -11,10 +9,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from gateway.codecs.sharedmemory import Regions
-from gateway.core.errors import InvalidArgument, NotFound, Unsupported
-from gateway.protocols.rest.access import Gate
-from gateway.protocols.rest.body import empty, parse, read, reply
+from gateway.protocols.oip.sharedmemory import SystemSharedMemory, no_cuda_region, refuse_cuda
+from gateway.protocols.rest.body import empty, parse, read, reply, token
 
 SYSTEM: Final = "/v2/systemsharedmemory"
 CUDA: Final = "/v2/cudasharedmemory"
@@ -26,10 +22,9 @@ class Registration(Struct):
     offset: int = 0
 
 
-class SystemSharedMemory:
-    def __init__(self, regions: Regions, gate: Gate, max_body: int) -> None:
-        self._regions = regions
-        self._gate = gate
+class SystemSharedMemoryRoutes:
+    def __init__(self, memory: SystemSharedMemory, max_body: int) -> None:
+        self._memory = memory
         self._max_body = max_body
 
     def routes(self) -> list[Route]:
@@ -43,47 +38,27 @@ class SystemSharedMemory:
         ]
 
     async def status(self, request: Request) -> Response:
-        """With shared memory off nothing is registered, and that is the answer.
-
-        Otherwise it tells the keys of other clients' memory, so that the same token opens it as the rest.
-        """
-        if self._gate.access != "off":
-            self._gate.check(request)
-        found = self._regions.status(request.path_params.get("region"))
+        found = self._memory.status(request.path_params.get("region", ""), token(request))
         return reply([status._asdict() for status in found])
 
     async def register(self, request: Request) -> Response:
-        self._check(request)
+        self._memory.check(token(request))
         asked = parse(await read(request, self._max_body), Registration)
-        self._regions.register(request.path_params["region"], asked.key, asked.offset, asked.byte_size)
+        self._memory.register(request.path_params["region"], asked.key, asked.offset, asked.byte_size)
         return empty()
 
     async def unregister(self, request: Request) -> Response:
-        self._check(request)
-        region = request.path_params.get("region")
-        if region is None:
-            self._regions.unregister_all()
-        else:
-            self._regions.unregister(region)
+        self._memory.unregister(request.path_params.get("region", ""), token(request))
         return empty()
-
-    def _check(self, request: Request) -> None:
-        if self._gate.access == "off":
-            raise self._gate.closed(Unsupported)
-        self._gate.check(request)
 
 
 async def _cuda_status(request: Request) -> Response:
-    region = request.path_params.get("region")
-    if region is not None:
-        raise NotFound(f"Unable to find cuda shared memory region: '{region}'")
+    no_cuda_region(request.path_params.get("region", ""))
     return reply([])
 
 
 async def _cuda_register(request: Request) -> Response:
-    raise InvalidArgument(
-        f"failed to register CUDA shared memory region '{request.path_params['region']}': this server has no CUDA"
-    )
+    raise refuse_cuda(request.path_params["region"])
 
 
 async def _cuda_unregister(request: Request) -> Response:

@@ -11,6 +11,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 from rawhttp import Raw, infer, tensor
 from servers import OPENED, Server, put, running
+from small_models import laps
 
 #: bytes by which a module's attacks may make the server grow. The C library keeps up to 64 MiB that were freed, and
 #: something for each thread; eight rounds of all attacks end where the second one did
@@ -56,32 +57,6 @@ def copies(**kinds: tuple[int, list]) -> bytes:
         [helper.make_node("Identity", [name], [f"{name}_out"]) for name in kinds],
         [(name, *kind) for name, kind in kinds.items()],
         [(f"{name}_out", *kind) for name, kind in kinds.items()],
-    )
-
-
-def laps() -> bytes:
-    """Multiplies matrices `n` times, some 0.5 to 1 ms each: a model that takes as long as the client wants."""
-    body = helper.make_graph(
-        [helper.make_node("Identity", ["go"], ["on"]), helper.make_node("MatMul", ["s", "w"], ["t"])],
-        "lap",
-        [
-            helper.make_tensor_value_info("i", TensorProto.INT64, []),
-            helper.make_tensor_value_info("go", TensorProto.BOOL, []),
-            helper.make_tensor_value_info("s", TensorProto.FLOAT, [256, 256]),
-        ],
-        [
-            helper.make_tensor_value_info("on", TensorProto.BOOL, []),
-            helper.make_tensor_value_info("t", TensorProto.FLOAT, [256, 256]),
-        ],
-    )
-    return model(
-        [
-            helper.make_node("Loop", ["n", "", "w"], ["r"], body=body),
-            helper.make_node("ReduceSum", ["r"], ["y"], keepdims=0),
-        ],
-        [("n", TensorProto.INT64, [])],
-        [("y", TensorProto.FLOAT, [])],
-        {"w": np.eye(256, dtype=np.float32)},
     )
 
 

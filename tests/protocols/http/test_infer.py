@@ -80,7 +80,7 @@ WRONG: dict[str, tuple[bytes, str]] = {
     "one input too many": (infer("affine", ROW, tensor("z", [1], "FP32", [1])), "unexpected input 'z'"),
     "an input twice": (infer("affine", ROW, ROW), "'x' is given twice"),
     "no such output": (infer("affine", ROW, outputs=[{"name": "z"}]), "unexpected output 'z'"),
-    "an output twice": (infer("affine", ROW, outputs=[{"name": "y"}, {"name": "y"}]), "an output is requested twice"),
+    "an output twice": (infer("affine", ROW, outputs=[{"name": "y"}, {"name": "y"}]), "output 'y' is requested twice"),
     "a name of a megabyte": (infer("affine", tensor("z" * 900_000, [1, 4], "FP32", [1, 2, 3, 4])), "unexpected input 'zzz"),
     "a name without characters": (infer("affine", tensor("", [1, 4], "FP32", [1, 2, 3, 4])), "unexpected input ''"),
     # shapes

@@ -9,8 +9,9 @@ import pytest
 from starlette.routing import Route
 
 from gateway.codecs.sharedmemory import Regions
-from gateway.protocols.rest.access import Gate
-from gateway.protocols.rest.sharedmemory import SystemSharedMemory, cuda_routes
+from gateway.protocols.oip.access import Gate
+from gateway.protocols.oip.sharedmemory import SystemSharedMemory
+from gateway.protocols.rest.sharedmemory import SystemSharedMemoryRoutes, cuda_routes
 from gateway.settings.schema import Access
 
 Serve = Callable[[list[Route]], httpx.Client]
@@ -20,7 +21,8 @@ CUDA = "/v2/cudasharedmemory"
 
 def _client(serve: Serve, access: Access, regions: Regions | None = None) -> httpx.Client:
     gate = Gate("system shared memory", "restricted.shared_memory", access, "t")
-    return serve([*SystemSharedMemory(regions or Regions(), gate, 1000).routes(), *cuda_routes()])
+    memory = SystemSharedMemory(regions or Regions(), gate)
+    return serve([*SystemSharedMemoryRoutes(memory, 1000).routes(), *cuda_routes()])
 
 
 @pytest.fixture

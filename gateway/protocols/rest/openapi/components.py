@@ -34,6 +34,20 @@ def components() -> dict[str, Schema]:
             },
             "additionalProperties": False,
         },
+        "trace-settings": {
+            "type": "object",
+            "properties": {
+                "trace_level": {
+                    "type": ["array", "null"],
+                    "items": {"enum": ["OFF", "TIMESTAMPS"]},
+                },
+                **{
+                    name: {"type": ["string", "null"]}
+                    for name in ("trace_rate", "trace_count", "log_frequency", "trace_mode")
+                },
+            },
+            "additionalProperties": False,
+        },
         "parameters": {"type": "object", "additionalProperties": {"type": ["string", "number", "boolean"]}},
         "input-parameters": {"type": "object", "properties": {"binary_data_size": COUNT, **shared}},
         "output-parameters": {

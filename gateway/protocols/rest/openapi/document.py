@@ -14,12 +14,12 @@ from gateway import __version__
 from gateway.core.errors import SluiceError
 from gateway.core.signature import Signature
 from gateway.models.manager import Manager
+from gateway.protocols.oip.versions import numbers, pinned, ready_models
 from gateway.protocols.rest.body import reply
 from gateway.protocols.rest.openapi.components import components
 from gateway.protocols.rest.openapi.model import component, data_schemas, model_schemas
 from gateway.protocols.rest.openapi.operation import Schema, binary, operation, ref
 from gateway.protocols.rest.openapi.paths import fixed_paths
-from gateway.protocols.rest.versions import numbers, pinned, ready_models
 
 
 class OpenApi:

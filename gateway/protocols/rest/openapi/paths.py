@@ -27,7 +27,26 @@ def fixed_paths() -> dict[str, Schema]:
             ),
         },
     }
-    return paths | _model_paths() | _repository_paths() | _memory_paths()
+    return paths | _trace_paths() | _model_paths() | _repository_paths() | _memory_paths()
+
+
+def _trace_paths() -> dict[str, Schema]:
+    paths: dict[str, Schema] = {}
+    for path, of, parameters in (
+        ("/v2/trace/setting", "the server", ()),
+        ("/v2/models/{model}/trace/setting", "a model", ("model",)),
+    ):
+        settings = {"answer": ref("trace-settings"), "parameters": parameters}
+        change = operation(
+            f"Change trace settings of {of}",
+            "trace",
+            body=ref("trace-settings"),
+            restricted=True,
+            **settings,  # type: ignore[arg-type]
+        )
+        told = operation(f"Trace settings of {of}", "trace", **settings)  # type: ignore[arg-type]
+        paths[path] = {"get": told, "post": change}
+    return paths
 
 
 def _model_paths() -> dict[str, Schema]:

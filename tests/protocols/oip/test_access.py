@@ -1,16 +1,15 @@
 from __future__ import annotations
 
 import pytest
-from starlette.requests import Request
 
 from gateway.core.errors import PermissionDenied, Unauthenticated
-from gateway.protocols.rest.access import Gate
+from gateway.protocols.bearer import presented
+from gateway.protocols.oip.access import Gate
 from gateway.settings.schema import Access
 
 
-def _request(*authorization: bytes) -> Request:
-    headers = [(b"authorization", value) for value in authorization]
-    return Request({"type": "http", "headers": headers})
+def _request(*authorization: bytes) -> bytes:
+    return presented((b"authorization", value) for value in authorization)
 
 
 def _gate(access: Access, token: str = "s3cret") -> Gate:  # noqa: S107

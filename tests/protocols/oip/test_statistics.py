@@ -3,7 +3,7 @@ from __future__ import annotations
 import time
 
 from gateway.core.observe import Statistics
-from gateway.protocols.rest.statistics import describe
+from gateway.protocols.oip.statistics import describe
 
 
 def test_every_number_in_its_place() -> None:

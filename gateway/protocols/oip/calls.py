@@ -1,0 +1,53 @@
+"""Every call of the protocol besides inference, built once and given to each transport."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from gateway.codecs.sharedmemory import Regions
+from gateway.control.plane import ControlPlane
+from gateway.models.manager import Manager
+from gateway.protocols.oip.access import Gate
+from gateway.protocols.oip.logsettings import Logging
+from gateway.protocols.oip.metadata import Metadata, opened
+from gateway.protocols.oip.repository import ModelRepository
+from gateway.protocols.oip.sharedmemory import SystemSharedMemory
+from gateway.protocols.oip.statistics import ModelStatistics
+from gateway.protocols.oip.trace import Trace
+from gateway.settings.schema import Restricted
+from gateway.telemetry.tracing import Tracer
+
+
+class Calls:
+    """The nouns, each with its calls.
+
+    ready        whether the server takes traffic
+    restricted   who may make the calls that change the server
+    token        what opens those that `restricted` sets to `token`
+    regions      the shared memory that inference reads, None where it is off
+    tracer       None where tracing is off
+    """
+
+    def __init__(
+        self,
+        manager: Manager,
+        control: ControlPlane,
+        *,
+        ready: Callable[[], bool],
+        restricted: Restricted,
+        token: str = "",
+        regions: Regions | None = None,
+        tracer: Tracer | None = None,
+    ) -> None:
+        repository = Gate("the repository API", "restricted.repository", restricted.repository, token)
+        memory = Gate("system shared memory", "restricted.shared_memory", restricted.shared_memory, token)
+        logging = Gate("changing log settings", "restricted.logging", restricted.logging, token)
+        trace = Gate("changing trace settings", "restricted.trace", restricted.trace, token)
+        traced = ("trace",) if tracer is not None and restricted.trace != "off" else ()
+        self.manager = manager
+        self.metadata = Metadata(manager, ready, opened(restricted) + traced)
+        self.statistics = ModelStatistics(manager)
+        self.repository = ModelRepository(manager, control, repository, load_files=restricted.load_files)
+        self.memory = SystemSharedMemory(regions or Regions(max_regions=0), memory)
+        self.logging = Logging(logging)
+        self.trace = Trace(manager, trace, tracer)
