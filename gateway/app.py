@@ -26,6 +26,7 @@ from gateway.dataplane import Dataplane
 from gateway.models.batcher import BatchPolicy
 from gateway.models.engine import onnx_engine
 from gateway.models.manager import Manager
+from gateway.models.memory import trim
 from gateway.models.onnx import Runtime, runtime_name
 from gateway.models.repository import Repository
 from gateway.protocols.admin import admin_app
@@ -255,6 +256,7 @@ def _settle_memory() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(20_000, 20, 50)
+    trim()
 
 
 def _batch_policy(settings: Settings) -> BatchPolicy:
