@@ -60,7 +60,7 @@ _VERSION = ("model", "version")
 _LATENCY_SECONDS: Final = tuple(bound / 1e9 for bound in LATENCY_BOUNDS)
 _BATCH_BOUNDS: Final = tuple(2**power for power in range(11))  # 1 … 1024 rows
 
-#: WIRE.md's reasons → outcomes
+#: reasons of `nv_inference_request_failure` → outcomes
 _OUTCOMES: Final = {"REJECTED": "rejected", "CANCELED": "canceled", "BACKEND": "failed", "OTHER": "refused"}
 
 _REQUESTS = Family(
