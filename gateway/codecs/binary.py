@@ -13,7 +13,7 @@ from typing import Final
 import numpy as np
 
 from gateway.core.errors import InvalidArgument
-from gateway.core.tensor import NAME_OF, STRING, Array, DataType
+from gateway.core.tensor import STRING, Array, DataType
 
 _LENGTH: Final = Struct("<I")
 
@@ -107,7 +107,3 @@ def raw_size(array: Array) -> int:
     if array.dtype == STRING:
         return len(_encode_strings(array))
     return array.size * array.dtype.itemsize
-
-
-def datatype_name(array: Array) -> str:
-    return NAME_OF[array.dtype]

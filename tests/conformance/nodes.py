@@ -6,13 +6,15 @@ https://github.com/onnx/onnx/blob/main/docs/OnnxBackendTest.md
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import onnx
 import onnxruntime as ort
+import pytest
 from conformance.oip import DTYPES, HALVES, NAMES, Array
 
 #: models that must at least be served right where tensors travel as bytes
@@ -117,3 +119,36 @@ def _copied(value: Any) -> Array:
     copy = np.empty(value.shape(), DTYPES[PROTOCOL_TYPES[value.data_type()]])
     ctypes.memmove(copy.ctypes.data, value.data_ptr(), copy.nbytes)
     return copy
+
+
+def served(
+    cases: Sequence[Case],
+    how: str,
+    unfit: Callable[[Case], str],
+    difference: Callable[[Case], str],
+    capsys: pytest.CaptureFixture[str],
+) -> int:
+    """How many were answered right, none may be wrong; prints why the others were not sent.
+
+    how          the transport and form, in words
+    unfit        why a case cannot travel so; "" if it can
+    difference   what is wrong with the server's answer; "" if nothing
+    """
+    skipped = Counter(case.skipped for case in cases if case.skipped)
+    wrong: dict[str, str] = {}
+    right = 0
+    for case in cases:
+        if case.skipped:
+            continue
+        if reason := unfit(case):
+            skipped[reason] += 1
+        elif found := difference(case):
+            wrong[case.name] = found
+        else:
+            right += 1
+    with capsys.disabled():
+        print(f"\n{right} of {len(cases)} ONNX node tests served {how}; not sent:")
+        for reason, count in skipped.most_common():
+            print(f"  {count:4} {reason}")
+    assert not wrong, {name: text[:150] for name, text in wrong.items()}
+    return right

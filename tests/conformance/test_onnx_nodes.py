@@ -5,11 +5,10 @@ https://github.com/onnx/onnx/blob/main/docs/OnnxBackendTest.md
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator
 
 import pytest
-from conformance.nodes import LEAST_BINARY, ULPS, Case
+from conformance.nodes import LEAST_BINARY, ULPS, Case, served
 from conformance.oip import Client, same
 from servers import Server
 
@@ -27,26 +26,11 @@ def client(node_server: Server) -> Iterator[Client]:
 def test_answers_are_those_of_onnxruntime(
     cases: list[Case], client: Client, binary: bool, least: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    skipped = Counter(case.skipped for case in cases if case.skipped)
-    wrong: dict[str, str] = {}
-    right = 0
-    for case in cases:
-        if case.skipped:
-            continue
-        if not binary and case.has_halves:
-            skipped["FP16 and BF16 travel in binary only"] += 1
-            continue
-        found = _difference(client, case, binary)
-        if found:
-            wrong[case.name] = found
-        else:
-            right += 1
-    with capsys.disabled():
-        print(f"\n{right} of {len(cases)} ONNX node tests served in {'binary' if binary else 'JSON'}; not sent:")
-        for reason, count in skipped.most_common():
-            print(f"  {count:4} {reason}")
-    assert not wrong, {name: text[:150] for name, text in wrong.items()}
-    assert right >= least
+    def unfit(case: Case) -> str:
+        return "FP16 and BF16 travel in binary only" if not binary and case.has_halves else ""
+
+    how = "in binary" if binary else "in JSON"
+    assert served(cases, how, unfit, lambda case: _difference(client, case, binary), capsys) >= least
 
 
 def _difference(client: Client, case: Case, binary: bool) -> str:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
 import grpc
 import numpy as np
 import pytest
-from conformance.nodes import LEAST_BINARY, ULPS, Case
+from conformance.nodes import LEAST_BINARY, ULPS, Case, served
 from conformance.oip import DTYPES, NAMES, Array, same, to_bytes
 from servers import Server
 from tritonclient.grpc import service_pb2, service_pb2_grpc
@@ -36,25 +35,12 @@ def stub(node_server: Server) -> Iterator[Any]:
 def test_answers_are_those_of_onnxruntime(
     cases: list[Case], stub: Any, typed: bool, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    skipped = Counter(case.skipped for case in cases if case.skipped)
-    wrong: dict[str, str] = {}
-    right = 0
-    for case in cases:
-        if case.skipped:
-            continue
-        if typed and any(NAMES[array.dtype] not in CONTENTS for array in case.feeds.values()):
-            skipped["FP16 and BF16 travel raw only"] += 1
-            continue
-        found = _difference(stub, case, typed)
-        if found:
-            wrong[case.name] = found
-        else:
-            right += 1
-    with capsys.disabled():
-        print(f"\n{right} of {len(cases)} ONNX node tests served over gRPC, {'typed' if typed else 'raw'}; not sent:")
-        for reason, count in skipped.most_common():
-            print(f"  {count:4} {reason}")
-    assert not wrong, {name: text[:150] for name, text in wrong.items()}
+    def unfit(case: Case) -> str:
+        untyped = typed and any(NAMES[array.dtype] not in CONTENTS for array in case.feeds.values())
+        return "FP16 and BF16 travel raw only" if untyped else ""
+
+    how = f"over gRPC, {'typed' if typed else 'raw'}"
+    right = served(cases, how, unfit, lambda case: _difference(stub, case, typed), capsys)
     assert right >= (1530 if typed else LEAST_BINARY)
 
 
