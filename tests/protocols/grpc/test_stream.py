@@ -114,8 +114,9 @@ def test_what_waits_in_the_queue_of_a_cancelled_call_never_runs(stub: Any) -> No
 
 
 def test_a_time_limit_of_the_request(stub: Any) -> None:
-    slow = stub.begin("ModelInfer", **fields(laps(2000)))
-    between = stub.begin("ModelInfer", **fields(laps(1)))
+    # whichever of the two comes to the model first, the other waits behind it for about a second
+    slow = stub.begin("ModelInfer", **fields(laps(4000)))
+    between = stub.begin("ModelInfer", **fields(laps(4000)))
     stub.await_pending("laps", 1)
     hasty = laps(1)
     hasty.parameters["timeout"].int64_param = 1000
