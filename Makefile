@@ -12,6 +12,7 @@ run: $(READY)  ## serve a demo and drive a canary through it
 
 test: $(READY) .venv-kserve/.ready  ## every test, against real servers and clients
 	tools/debian curl:curl cobc:gnucobol4
+	tests/servers/install
 	$(BIN)/pytest $(ARGS)
 
 check: $(READY)  ## format, lint, types, import layers, generated files

@@ -15,9 +15,9 @@ from pathlib import Path
 
 import httpx
 import pytest
+from gateways import put, running
 from onnx import TensorProto, helper
 from rawhttp import Raw, request
-from servers import put, running
 
 
 def identity() -> bytes:

@@ -13,12 +13,13 @@ SluiceError
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, Protocol
 
 from gateway.core.errors import Internal, InvalidArgument, SluiceError, TooLarge
+from gateway.core.table import Table
 
 Headers = tuple[tuple[str, bytes], ...]
 
@@ -70,6 +71,7 @@ class Batch:
 
     ids         topic/partition/offset, primary key and version, message id, file hash and ordinal: the same when the
                 record is delivered again, and what makes a repeat recognisable
+    values      bytes, None a tombstone; a Table where the source has columns
     keys        what order is kept by, and what a split sticks to; () if no record has one
     headers     () if no record has any
     timestamps  ms since the epoch; () if no record has one
@@ -86,7 +88,9 @@ class Batch:
 
     @property
     def nbytes(self) -> int:
-        """Bytes of the values, for the credits."""
+        """Bytes of the values, for the credits; of a Table, 8 a field."""
+        if isinstance(self.values, Table):
+            return 8 * len(self.values) * len(self.values.names)
         return sum(len(value) for value in self.values if value is not None)
 
     def __getitem__(self, at: int) -> Message:
@@ -100,7 +104,14 @@ class Batch:
 
     def take(self, at: Sequence[int]) -> Batch:
         """The records at these indexes, in this order."""
-        return Batch(*([column[i] for i in at] if column else () for column in self._columns()))
+        values = self.values.take(at) if isinstance(self.values, Table) else [self.values[i] for i in at]
+        return Batch(
+            [self.ids[i] for i in at],
+            values,
+            [self.keys[i] for i in at] if self.keys else (),
+            [self.headers[i] for i in at] if self.headers else (),
+            [self.timestamps[i] for i in at] if self.timestamps else (),
+        )
 
     def part(self, start: int, stop: int) -> Batch:
         return Batch(*(column[start:stop] for column in self._columns()))
@@ -248,14 +259,73 @@ class Output(Protocol):
 
 
 class PositionStore(Protocol):
-    """An output that stores offsets: asked when a lane is taken over, before anything of it is read."""
+    """An output that fences lanes and may store their positions: asked before anything of a lane is read."""
 
     async def take_over(self, lane: str) -> tuple[int, Any]:
         """Raises the lane's epoch, which fences its old owner, and returns it with the position to go on from.
 
-        The position is None where nothing was stored yet.
+        The position is None where none is stored here: the input then goes by its own system's, which it must not
+        have read before this returned. Raises Transient.
         """
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class Lag:
+    """How far a lane is behind: `records` that wait, and the age of the oldest in `seconds`; None: not known."""
+
+    records: int | None = None
+    seconds: float | None = None
+
+
+class Lagging(Protocol):
+    """An input that knows how far behind it is. Asked now and then, never for each batch."""
+
+    async def lag(self) -> Mapping[str, Lag]:
+        """By lane. Raises Transient."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What a connector is told of the pipeline that it is part of.
+
+    pipeline   its name, by which consumer groups, transactional ids, leases and stored positions are called
+    positions  the output, where it is a PositionStore and the guarantee rests on that; else None
+    state      a folder of the pipeline's own, for journals; it may not be there yet
+    """
+
+    pipeline: str
+    positions: PositionStore | None = None
+    state: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Door:
+    """One side of an adapter. `settings` is a frozen msgspec Struct with a description at each field.
+
+    open  called with such settings and the context; does nothing but build, and raises InvalidArgument where fields
+          do not go together
+    """
+
+    settings: type[Any]
+    open: Callable[[Any, Context], Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Adapter:
+    """A system's doors. A module holds one as `adapter`; entry points of the group `sluice.adapters` name the module.
+
+    input    opens an Input
+    output   opens an Output
+    redrive  an Output too, of the input's settings: it puts messages back to where the input reads them
+    """
+
+    name: str
+    summary: str
+    input: Door | None = None
+    output: Door | None = None
+    redrive: Door | None = None
 
 
 class Delivery(Enum):

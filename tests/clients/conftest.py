@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from servers import OPENED, Server, put, running
+from gateways import OPENED, Server, put, running
 from small_models import affine, identity
 
 LABELLED = """

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from servers import Server
+from gateways import Server
 
 ROWS = np.array([[1, 2, 3, 4], [-1, 0.5, 0, 8]], np.float32)
 INFER = "/v2/models/affine/versions/2/infer"

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from servers import Server
+from gateways import Server
 
 PYTHON = Path(__file__).parents[2] / ".venv-kserve" / "bin" / "python"
 SCRIPT = Path(__file__).with_name("kserve_client.py")

@@ -10,7 +10,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 import tritonclient.http as triton
-from servers import Server
+from gateways import Server
 from tritonclient.utils import InferenceServerException, serialize_byte_tensor, shared_memory
 
 ROWS = np.array([[1, 2, 3, 4], [-1, 0.5, 0, 8]], np.float32)

@@ -7,9 +7,9 @@ import onnxruntime as ort
 import pytest
 from conformance.nodes import Case, read_case
 from conformance.oip import Client
+from gateways import Server, put, running
 from onnx import helper
 from onnx.backend.test.loader import load_model_tests
-from servers import Server, put, running
 from small_models import ELEMENTS, identity, model
 
 

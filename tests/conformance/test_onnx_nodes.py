@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import pytest
 from conformance.nodes import LEAST_BINARY, ULPS, Case, served
 from conformance.oip import Client, same
-from servers import Server
+from gateways import Server
 
 LEAST_JSON = 1530
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from conformance.nodes import LEAST_BINARY, ULPS, Case, served
 from conformance.oip import DTYPES, NAMES, Array, same, to_bytes
-from servers import Server
+from gateways import Server
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
 CONTENTS = {

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import onnx
 import pytest
+from gateways import OPENED, Server, put, running
 from onnx import TensorProto, helper
-from servers import OPENED, Server, put, running
 from small_models import affine
 
 TOKEN = "t0ken"

@@ -109,9 +109,9 @@ class Columns:
 
 @dataclass(slots=True)
 class Encoded:
-    """A value for each row; an empty one where `errors` has the reason why that row cannot be written."""
+    """A value for each row (a Table for an output with columns); an empty one where `errors` says why not."""
 
-    values: list[bytes]
+    values: Sequence[bytes]
     errors: dict[int, str] = field(default_factory=dict)
 
 

@@ -94,7 +94,8 @@ class OipEncoder:
         outputs = {name: pick(columns, name)[0] for name in names}
         ids, forms, versions = (columns.fields[name] for name in (_ID, _FORM, VERSION))
         models = columns.fields.get(MODEL)
-        encoded = Encoded([])
+        values: list[bytes] = []
+        encoded = Encoded(values)
         counts = np.ones(columns.rows, np.int64) if columns.counts is None else columns.counts
         begin = 0
         for row, count in enumerate(counts.tolist()):
@@ -107,9 +108,9 @@ class OipEncoder:
             )
             try:
                 parts, _ = body.encode(response, form, self._signature, None)
-                encoded.values.append(b"".join(parts))
+                values.append(b"".join(parts))
             except SluiceError as error:
                 encoded.errors[row] = error.message
-                encoded.values.append(b"")
+                values.append(b"")
             begin += count
         return encoded

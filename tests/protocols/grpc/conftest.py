@@ -9,8 +9,8 @@ from typing import Any
 import grpc
 import httpx
 import pytest
+from gateways import OPENED, Server, put, running
 from onnx import helper
-from servers import OPENED, Server, put, running
 from small_models import ELEMENTS, affine, identity, laps, model
 
 from gateway import pb

@@ -15,7 +15,7 @@ import httpx
 import numpy as np
 import pytest
 from conformance.oip import NAMES
-from servers import running
+from gateways import running
 
 from gateway import pb
 from gateway.routing.split import point

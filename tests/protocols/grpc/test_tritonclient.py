@@ -11,7 +11,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 import tritonclient.grpc as triton
-from servers import Server
+from gateways import Server
 from tritonclient.utils import InferenceServerException, shared_memory
 
 ROWS = np.array([[1, 2, 3, 4], [-1, 0.5, 0, 8]], np.float32)

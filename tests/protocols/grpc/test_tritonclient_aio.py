@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import tritonclient.grpc.aio as triton
-from servers import Server
+from gateways import Server
 from tritonclient.utils import InferenceServerException
 
 ROWS = np.array([[1, 2, 3, 4], [-1, 0.5, 0, 8]], np.float32)

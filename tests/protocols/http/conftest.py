@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+from gateways import OPENED, Server, put, running
 from onnx import TensorProto, helper, numpy_helper
 from rawhttp import Raw, infer, tensor
-from servers import OPENED, Server, put, running
 from small_models import laps
 
 #: bytes by which a module's attacks may make the server grow. The C library keeps up to 64 MiB that were freed, and

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from gateways import Server
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rawhttp import Raw, infer, request, tensor
-from servers import Server
 
 from gateway.protocols.http.heads import LONGEST, MOST, Heads, Known
 

@@ -13,10 +13,10 @@ from typing import Any
 
 import httpx
 import pytest
+from gateways import Server
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rawhttp import Raw, infer, request, tensor
-from servers import Server
 
 MIB = 1 << 20
 PATH = "/v2/models/affine/infer"

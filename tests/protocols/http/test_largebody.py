@@ -4,8 +4,8 @@ import json
 
 import numpy as np
 import pytest
+from gateways import Server
 from rawhttp import Raw, Reply
-from servers import Server
 
 from .conftest import GOOD  # type: ignore[import-not-found]
 

@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from gateways import Server, running
 from rawhttp import Raw, infer, request, tensor
-from servers import Server, running
 
 GOOD = infer("affine", tensor("x", [1, 4], "FP32", [1, 2, 3, 4]))
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import httpx
 import pytest
+from gateways import OPENED, Server, put, running
 from onnx import TensorProto, helper
 from rawhttp import Raw, infer, tensor
-from servers import OPENED, Server, put, running
 
 REQUESTS = 10_000
 CALLERS = 5

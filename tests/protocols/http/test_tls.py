@@ -6,7 +6,7 @@ from pathlib import Path
 import httpx
 import numpy as np
 import pytest
-from servers import Server, running
+from gateways import Server, running
 
 
 def context(certificates: Path, client: str = "", ca: str = "ca") -> ssl.SSLContext:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from gateways import Server
 from rawhttp import Raw, chunked, infer, request, tensor
-from servers import Server
 
 ROW = tensor("x", [1, 4], "FP32", [1, 2, 3, 4])
 GOOD = infer("affine", ROW)

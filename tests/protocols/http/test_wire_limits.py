@@ -10,8 +10,8 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+from gateways import Server, running
 from rawhttp import Raw, chunked, infer, request, tensor
-from servers import Server, running
 
 PATH = "/v2/models/affine/infer"
 GOOD = infer("affine", tensor("x", [1, 4], "FP32", [1, 2, 3, 4]))

@@ -7,8 +7,8 @@ from contextlib import ExitStack
 from typing import Any
 
 import httpx
+from gateways import Server
 from rawhttp import Raw, chunked, infer, request, tensor
-from servers import Server
 
 GOOD = infer("affine", tensor("x", [1, 4], "FP32", [1, 2, 3, 4]))
 BODY = GOOD.partition(b"\r\n\r\n")[2]

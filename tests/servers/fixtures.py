@@ -1,0 +1,34 @@
+"""One fixture a server, for the whole run: what an environment variable points at, else one of the run's own.
+
+    SLUICE_TEST_POSTGRESQL   postgresql://user:password@host:port/database
+    SLUICE_TEST_MARIADB      mysql://user:password@host:port/database
+    SLUICE_TEST_RABBITMQ     amqp://user:password@host:port/
+    SLUICE_TEST_KAFKA        host:port
+
+Not installed: the tests that need it are skipped, and the run ends with a list of them; with CI=true they fail.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+from servers.server import Missing, Server
+
+#: server → why it is not there
+missing: dict[str, str] = {}
+
+
+@contextmanager
+def serving(name: str, server: type[Server]) -> Iterator[Server]:
+    """A server of the run's own. Skips the test where it is not installed; fails it in CI."""
+    try:
+        with server() as running:
+            yield running
+    except Missing as reason:
+        if os.environ.get("CI") == "true":
+            pytest.fail(f"{name}: {reason}")
+        missing[name] = str(reason)
+        pytest.skip(f"{name}: {reason}")
