@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-from servers import fixtures
 
 pytest_plugins = ["servers.fixtures"]
 
@@ -14,5 +13,7 @@ def _numbers() -> None:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    from servers import fixtures
+
     for name, reason in sorted(fixtures.missing.items()):
         terminalreporter.write_line(f"not covered: everything with {name}: {reason}")
