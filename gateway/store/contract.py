@@ -32,17 +32,37 @@ class DesiredSplit:
 
 
 @dataclass(frozen=True, slots=True)
+class ApiKey:
+    """A client's key, without its secret.
+
+    name      whose it is; several keys of one name are one client, as while one of them is being replaced
+    digest    SHA-256 of the secret in hex
+    allow     (action, pattern of models) that this key may do beside what policies of the settings say
+    created   seconds since the epoch
+    expires   the same; 0 for never
+    """
+
+    name: str
+    digest: str
+    allow: tuple[tuple[str, str], ...] = ()
+    created: float = 0.0
+    expires: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
 class State:
     """Everything desired, whole, as of one revision. Revision 0 is the empty state of a new store.
 
     models, splits   by model
     labels           model → label → version; an empty mapping says that there are to be none
+    keys             by the public part of the key, its id
     """
 
     revision: int = 0
     models: Mapping[str, DesiredModel] = field(default_factory=dict)
     splits: Mapping[str, DesiredSplit] = field(default_factory=dict)
     labels: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    keys: Mapping[str, ApiKey] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

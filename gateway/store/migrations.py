@@ -21,6 +21,10 @@ STEPS: Final[tuple[tuple[str, ...], ...]] = (
         " after INTEGER NOT NULL, actor TEXT NOT NULL, origin TEXT NOT NULL, action TEXT NOT NULL,"
         " target TEXT NOT NULL, detail TEXT NOT NULL)",
     ),
+    (
+        "CREATE TABLE keys (id TEXT PRIMARY KEY, name TEXT NOT NULL, digest TEXT NOT NULL, allow TEXT NOT NULL,"
+        " created REAL NOT NULL, expires REAL NOT NULL)",
+    ),
 )
 
 

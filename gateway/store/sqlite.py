@@ -8,6 +8,7 @@ import sqlite3
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self, TypeVar
@@ -15,7 +16,7 @@ from typing import Any, Final, Self, TypeVar
 import msgspec
 
 from gateway.core.errors import Conflict, NotFound, Unavailable
-from gateway.store.contract import Act, AuditEntry, DesiredModel, DesiredSplit, Mutation, State
+from gateway.store.contract import Act, ApiKey, AuditEntry, DesiredModel, DesiredSplit, Mutation, State
 from gateway.store.lock import FolderLock
 from gateway.store.migrations import migrate
 
@@ -71,8 +72,7 @@ class SqliteStore:
             old = self._state(db)
             if expected is not None and expected != old.revision:
                 raise Conflict(f"the control state is at revision {old.revision}, not {expected}")
-            wanted = mutation(old)
-            new = State(old.revision + 1, wanted.models, wanted.splits, wanted.labels)
+            new = replace(mutation(old), revision=old.revision + 1)
             _write_rows(db, old, new)
             _write_blobs(db, new, blobs or {})
             _write_audit(db, old.revision, new.revision, act)
@@ -163,6 +163,12 @@ class SqliteStore:
                 model: _json.decode(labels)
                 for model, labels in db.execute("SELECT model, labels FROM labels ORDER BY model")
             },
+            {
+                id_: ApiKey(name, digest, _json.decode(allow, type=tuple[tuple[str, str], ...]), created, expires)
+                for id_, name, digest, allow, created, expires in db.execute(
+                    "SELECT id, name, digest, allow, created, expires FROM keys ORDER BY id"
+                )
+            },
         )
 
 
@@ -182,6 +188,13 @@ def _write_rows(db: sqlite3.Connection, old: State, new: State) -> None:
         ),
         ("splits", "model", old.splits, new.splits, lambda s: (s.salt, _text(s.arms))),
         ("labels", "model", old.labels, new.labels, lambda labels: (_text(labels),)),
+        (
+            "keys",
+            "id",
+            old.keys,
+            new.keys,
+            lambda k: (k.name, k.digest, _text(k.allow), k.created, k.expires),
+        ),
     ):
         db.executemany(f"DELETE FROM {table} WHERE {key} = ?", [(k,) for k in was if k not in now])  # noqa: S608
         for name, value in now.items():

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.core.errors import Conflict, NotFound
-from gateway.store.contract import Act, DesiredModel, DesiredSplit, Mutation, State, Store
+from gateway.store.contract import Act, ApiKey, DesiredModel, DesiredSplit, Mutation, State, Store
 from gateway.store.sqlite import SqliteStore
 
 Make = Callable[[Path], AbstractAsyncContextManager[Store]]
@@ -67,6 +67,7 @@ def test_everything_that_a_state_holds_comes_back(run: Run) -> None:
         {"a": DesiredModel(True, 7, '{"max_batch_size": 4}'), "b": DesiredModel(False)},
         {"a": SPLIT, "c": DesiredSplit("", ())},
         {"a": {"stable": "1", "kanarie ü": "2"}, "b": {}},
+        {"1a": ApiKey("ann", "ff00", (("infer", "churn-*"), ("read", "*")), 1.75e9, 1.8e9), "2b": ApiKey("bob", "")},
     )
 
     async def body(store: Store) -> None:
@@ -176,6 +177,18 @@ states = st.builds(
         max_size=3,
     ),
     st.dictionaries(names, st.dictionaries(names, names, max_size=2), max_size=3),
+    st.dictionaries(
+        names,
+        st.builds(
+            ApiKey,
+            names,
+            names,
+            st.lists(st.tuples(names, names), max_size=2).map(tuple),
+            st.floats(0, 1e10),
+            st.floats(0, 1e10),
+        ),
+        max_size=3,
+    ),
 )
 
 

@@ -14,6 +14,7 @@ import pytest
 
 from gateway.core.errors import Unavailable
 from gateway.store.contract import Act, DesiredSplit, State
+from gateway.store.migrations import STEPS
 from gateway.store.sqlite import SqliteStore
 
 ACT = Act("ann", "127.0.0.1", "split.set", "m")
@@ -58,6 +59,7 @@ import asyncio, sys
 from dataclasses import replace
 from pathlib import Path
 from gateway.store.contract import Act, DesiredSplit
+from gateway.store.migrations import STEPS
 from gateway.store.sqlite import SqliteStore
 
 def to(number):
@@ -138,8 +140,21 @@ def test_a_store_of_a_newer_sluice_is_left_alone(tmp_path: Path) -> None:
     with sqlite3.connect(tmp_path / "control.db") as connection:
         connection.execute("INSERT INTO migrations VALUES (99, 0)")
     connection.close()
-    with pytest.raises(Unavailable, match="schema 99, this Sluice knows 1: it was written by a newer one"):
+    with pytest.raises(Unavailable, match="schema 99, this Sluice knows 2: it was written by a newer one"):
         read(tmp_path)
+
+
+def test_a_store_of_the_release_before_is_brought_forward(tmp_path: Path) -> None:
+    with sqlite3.connect(tmp_path / "control.db") as connection:
+        connection.execute("CREATE TABLE migrations (version INTEGER PRIMARY KEY, at REAL NOT NULL)")
+        connection.execute("INSERT INTO migrations VALUES (1, 0)")
+        for statement in STEPS[0]:
+            connection.execute(statement)
+        connection.execute("UPDATE revision SET value = 5")
+        connection.execute("""INSERT INTO labels VALUES ('m', '{"stable":"1"}')""")
+    connection.close()
+    assert read(tmp_path) == State(5, {}, {}, {"m": {"stable": "1"}})
+    assert change(tmp_path).revision == 6
 
 
 def test_a_closed_store_says_so(tmp_path: Path) -> None:
