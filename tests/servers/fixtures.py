@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
+from servers.postgresql import Databases, PostgreSQL
 from servers.server import Missing, Server
 
 #: server → why it is not there
@@ -32,3 +33,30 @@ def serving(name: str, server: type[Server]) -> Iterator[Server]:
             pytest.fail(f"{name}: {reason}")
         missing[name] = str(reason)
         pytest.skip(f"{name}: {reason}")
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[Databases]:
+    """A server for the whole run. Tests that stop or pause one take `own_postgresql`."""
+    if url := os.environ.get("SLUICE_TEST_POSTGRESQL"):
+        yield Databases(url)
+        return
+    with serving("postgresql", PostgreSQL) as server:
+        assert isinstance(server, PostgreSQL)
+        yield server
+
+
+@pytest.fixture(scope="module")
+def own_postgresql() -> Iterator[PostgreSQL]:
+    """A server that the tests of one file may stop, kill and pause; they leave it running."""
+    with serving("postgresql", PostgreSQL) as server:
+        assert isinstance(server, PostgreSQL)
+        yield server
+
+
+@pytest.fixture
+def postgresql_database(postgresql: Databases) -> Iterator[str]:
+    """The URL of an empty database, which goes with the test."""
+    url = postgresql.database()
+    yield url
+    postgresql.drop(url)
