@@ -184,6 +184,8 @@ class Source:
     stable_ids  a record that comes again has the id that it had
     positions   it can be told where to begin, so that its position may be stored elsewhere
     ordered     records of a key come in the order in which they were written
+    shared      several processes may read it at once, because the system gives each record to one of them (a group, a
+                queue, a claim); else a lease lets one process read, and the others stand by
     """
 
     name: str
@@ -192,6 +194,7 @@ class Source:
     stable_ids: bool = False
     positions: bool = False
     ordered: bool = False
+    shared: bool = False
 
 
 class Ability(Enum):
