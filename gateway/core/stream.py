@@ -75,6 +75,8 @@ class Batch:
     keys        what order is kept by, and what a split sticks to; () if no record has one
     headers     () if no record has any
     timestamps  ms since the epoch; () if no record has one
+    faults      index → why the source cannot give that record whole (a line without end, a broken length): it is never
+                decoded, and becomes a dead letter with what there is of it
     """
 
     ids: Sequence[str]
@@ -82,6 +84,7 @@ class Batch:
     keys: Sequence[bytes | None] = ()
     headers: Sequence[Headers] = ()
     timestamps: Sequence[int] = ()
+    faults: Mapping[int, str] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -111,13 +114,13 @@ class Batch:
             [self.keys[i] for i in at] if self.keys else (),
             [self.headers[i] for i in at] if self.headers else (),
             [self.timestamps[i] for i in at] if self.timestamps else (),
+            {row: self.faults[i] for row, i in enumerate(at) if i in self.faults} if self.faults else self.faults,
         )
 
     def part(self, start: int, stop: int) -> Batch:
-        return Batch(*(column[start:stop] for column in self._columns()))
-
-    def _columns(self) -> tuple[Sequence[Any], ...]:
-        return self.ids, self.values, self.keys, self.headers, self.timestamps
+        faults = {row - start: why for row, why in self.faults.items() if start <= row < stop} if self.faults else {}
+        at = slice(start, stop)
+        return Batch(self.ids[at], self.values[at], self.keys[at], self.headers[at], self.timestamps[at], faults)
 
     @staticmethod
     def of(messages: Sequence[Message]) -> Batch:
@@ -208,12 +211,17 @@ class Ability(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Sink:
-    """What an output can do. `durable`: `write` returns only when a crash of the other side loses nothing."""
+    """What an output can do.
+
+    durable       `write` returns only when a crash of the other side loses nothing
+    dead_letters  it keeps a batch's dead letters in the transaction of its results, so `write` is given them
+    """
 
     name: str
     abilities: frozenset[Ability] = field(default_factory=lambda: frozenset({Ability.PLAIN}))
     domain: str = ""
     durable: bool = True
+    dead_letters: bool = False
 
 
 class Input(Protocol):

@@ -109,3 +109,10 @@ def test_columns_that_no_record_has_are_left_out() -> None:
     batch = Batch.of([Message("1", b"a"), Message("2", b"b")])
     assert (batch.keys, batch.headers, batch.timestamps) == ((), (), ())
     assert batch.part(1, 2)[0] == batch.take([1])[0] == Message("2", b"b")
+
+
+def test_faults_stay_with_their_records() -> None:
+    batch = Batch(["1", "2", "3"], [b"a", b"b", b"c"], faults={1: "no end"})
+    assert batch.take([2, 1]).faults == {1: "no end"}
+    assert batch.part(1, 3).faults == {0: "no end"}
+    assert batch.part(2, 3).faults == batch.take([0]).faults == {}

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from gateway.codecs.records.columns import Columns, Field, Kind, objects
 from gateway.codecs.records.csv import CsvDecoder, CsvEncoder
-from gateway.codecs.records.framing import Lines
 from gateway.core.errors import InvalidArgument
+from gateway.core.framing import Lines
 
 HEADER = ["id", "x", "n", "b"]
 FIELDS = [Field("id", Kind.STRING), Field("x", Kind.NUMBER), Field("n", Kind.INTEGER), Field("b", Kind.BOOLEAN)]

@@ -14,7 +14,7 @@ from gateway.codecs.records.copybook.encoder import CopybookEncoder
 from gateway.codecs.records.copybook.form import Conventions
 from gateway.codecs.records.copybook.layout import Leaf, RecordLayout
 from gateway.codecs.records.copybook.parser import Usage
-from gateway.codecs.records.framing import Fixed, Rdw
+from gateway.core.framing import Fixed, Rdw
 from gateway.core.tensor import Array
 
 Cobol = Callable[[str, Sequence[Mapping[str, int | str | float]]], bytes]

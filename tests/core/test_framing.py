@@ -4,14 +4,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.codecs.records.framing import Fixed, Framer, Lines, Rdw
 from gateway.core.errors import InvalidArgument
+from gateway.core.framing import Fixed, Framer, Lines, Rdw
 from gateway.core.stream import DataError
 
 # no line feeds, and quotes in pairs
 lines = st.lists(st.from_regex(rb'([a-c,]|"[^"\r]*")+', fullmatch=True), max_size=6)
 blocks = st.lists(st.binary(min_size=3, max_size=3), max_size=6)
 records = st.lists(st.binary(max_size=9), max_size=6)
+cases = st.one_of(
+    st.tuples(st.just(Lines(quote='"')), lines),
+    st.tuples(st.just(Fixed(3)), blocks),
+    st.tuples(st.just(Rdw()), records),
+)
 
 
 def pieces(framer: Framer, data: bytes, size: int) -> list[bytes]:
@@ -30,16 +35,31 @@ def pieces(framer: Framer, data: bytes, size: int) -> list[bytes]:
 
 @settings(max_examples=60, deadline=None)
 @given(
-    st.one_of(
-        st.tuples(st.just(Lines(quote='"')), lines),
-        st.tuples(st.just(Fixed(3)), blocks),
-        st.tuples(st.just(Rdw()), records),
-    ),
+    cases,
     st.integers(1, 12),
 )
 def test_pieces_of_any_size_give_the_same_records(case: tuple[Framer, list[bytes]], size: int) -> None:
     framer, values = case
     assert pieces(framer, framer.join(values), size) == values
+
+
+@settings(max_examples=100, deadline=None)
+@given(cases, st.integers(1, 4), st.booleans())
+def test_a_limit_takes_the_same_records_one_bite_after_another(
+    case: tuple[Framer, list[bytes]], limit: int, blank: bool
+) -> None:
+    framer, values = case
+    data = framer.join(values)
+    if blank and isinstance(framer, Lines):
+        data = data.replace(b"\n", b"\n\r\n\n") if b'"' not in data else data
+    found: list[bytes] = []
+    while data:
+        some, end = framer.split(data, final=True, limit=limit)
+        assert len(some) <= limit
+        assert end > 0
+        found += some
+        data = data[end:]
+    assert found == values
 
 
 def test_line_ends() -> None:
@@ -60,6 +80,14 @@ def test_a_descriptor_that_cannot_be(head: bytes) -> None:
     assert Rdw().split(good + head, final=True) == ([b"a"], 5)
     with pytest.raises(DataError, match="descriptor word is " + head.hex()):
         Rdw().split(head, final=False)
+
+
+def test_a_value_that_a_framing_cannot_hold() -> None:
+    with pytest.raises(DataError, match="4 bytes, expected 3") as fixed:
+        Fixed(3).join([b"abc", b"abcd"])
+    with pytest.raises(DataError, match="line feed") as line:
+        Lines().join([b"a", b"b", b"c\nd"])
+    assert (fixed.value.record, line.value.record) == (1, 2)
 
 
 def test_limits() -> None:

@@ -12,15 +12,17 @@ Split = tuple[list[bytes], int]
 
 
 class Framer(Protocol):
-    def split(self, data: bytes, *, final: bool) -> Split:
-        """The whole records at the beginning of `data`, and how many bytes they take.
+    def split(self, data: bytes, *, final: bool, limit: int | None = None) -> Split:
+        """The whole records at the beginning of `data`, at most `limit`, and how many bytes they take.
 
         With `final` nothing follows: what is left is a last, maybe truncated record, for the decoder to judge.
         Raises DataError where no further record can be found.
         """
         ...
 
-    def join(self, values: Sequence[bytes]) -> bytes: ...
+    def join(self, values: Sequence[bytes]) -> bytes:
+        """Raises DataError, with its record, for a value that this framing cannot hold."""
+        ...
 
 
 class Lines:
@@ -32,13 +34,15 @@ class Lines:
     def __init__(self, *, quote: str = "") -> None:
         self._quote: Final = quote.encode()
 
-    def split(self, data: bytes, *, final: bool) -> Split:
+    def split(self, data: bytes, *, final: bool, limit: int | None = None) -> Split:
         end = len(data) if final else data.rfind(b"\n") + 1
         lines = data[:end].split(b"\n")
         if not lines[-1]:
             lines.pop()
         if self._quote and self._quote in data:
             lines, end = self._rejoin(lines, end, final)
+        if limit is not None and len(lines) > limit:
+            lines, end = _first(lines, limit, end)
         if b"\r" in data:
             lines = [line[:-1] if line.endswith(b"\r") else line for line in lines]
         if b"" in lines:
@@ -69,7 +73,23 @@ class Lines:
         return whole, end
 
     def join(self, values: Sequence[bytes]) -> bytes:
-        return b"".join([value + b"\n" for value in values])
+        text = b"".join([value + b"\n" for value in values])
+        if not self._quote and text.count(b"\n") != len(values):
+            for at, value in enumerate(values):
+                if b"\n" in value:
+                    raise DataError("a record holds a line feed: it would be two in a file of lines", at)
+        return text
+
+
+def _first(lines: list[bytes], limit: int, end: int) -> Split:
+    """As many lines as hold `limit` that are not empty, and the empty ones that follow."""
+    left = limit
+    for at, line in enumerate(lines):
+        if line and line != b"\r":
+            if not left:
+                return lines[:at], sum(map(len, lines[:at])) + at
+            left -= 1
+    return lines, end
 
 
 class Fixed:
@@ -80,12 +100,17 @@ class Fixed:
             raise InvalidArgument(f"records have {size} bytes, expected at least 1")
         self._size: Final = size
 
-    def split(self, data: bytes, *, final: bool) -> Split:
+    def split(self, data: bytes, *, final: bool, limit: int | None = None) -> Split:
         size = self._size
         end = len(data) if final else len(data) // size * size
+        if limit is not None:
+            end = min(end, limit * size)
         return [data[at : at + size] for at in range(0, end, size)], end
 
     def join(self, values: Sequence[bytes]) -> bytes:
+        for at, value in enumerate(values):
+            if len(value) != self._size:
+                raise DataError(f"a record has {len(value)} bytes, expected {self._size}", at)
         return b"".join(values)
 
 
@@ -98,10 +123,12 @@ class Rdw:
 
     HEAD: Final = 4
 
-    def split(self, data: bytes, *, final: bool) -> Split:
+    def split(self, data: bytes, *, final: bool, limit: int | None = None) -> Split:
         values: list[bytes] = []
         at, size = 0, len(data)
         while at + self.HEAD <= size:
+            if len(values) == limit:
+                return values, at
             length = data[at] << 8 | data[at + 1]
             if length < self.HEAD or data[at + 2] or data[at + 3]:
                 if values:
@@ -114,16 +141,16 @@ class Rdw:
                 break
             values.append(data[at + self.HEAD : at + length])
             at += length
-        if final and at < size:
+        if final and at < size and len(values) != limit:
             values.append(data[at + self.HEAD :])
             at = size
         return values, at
 
     def join(self, values: Sequence[bytes]) -> bytes:
         parts: list[bytes] = []
-        for value in values:
+        for at, value in enumerate(values):
             length = len(value) + self.HEAD
             if length > 0x7FFF:
-                raise DataError(f"a record of {len(value)} bytes is beyond the 32,763 of a variable record")
+                raise DataError(f"a record of {len(value)} bytes is beyond the 32,763 of a variable record", at)
             parts.append(length.to_bytes(2, "big") + b"\0\0" + value)
         return b"".join(parts)
