@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
+from servers.mariadb import MariaDatabases, MariaDB
 from servers.postgresql import Databases, PostgreSQL
 from servers.server import Missing, Server
 
@@ -60,3 +61,30 @@ def postgresql_database(postgresql: Databases) -> Iterator[str]:
     url = postgresql.database()
     yield url
     postgresql.drop(url)
+
+
+@pytest.fixture(scope="session")
+def mariadb() -> Iterator[MariaDatabases]:
+    """A server for the whole run. Tests that stop or pause one take `own_mariadb`."""
+    if url := os.environ.get("SLUICE_TEST_MARIADB"):
+        yield MariaDatabases(url)
+        return
+    with serving("mariadb", MariaDB) as server:
+        assert isinstance(server, MariaDB)
+        yield server
+
+
+@pytest.fixture(scope="module")
+def own_mariadb() -> Iterator[MariaDB]:
+    """A server that the tests of one file may stop, kill and pause; they leave it running."""
+    with serving("mariadb", MariaDB) as server:
+        assert isinstance(server, MariaDB)
+        yield server
+
+
+@pytest.fixture
+def mariadb_database(mariadb: MariaDatabases) -> Iterator[str]:
+    """The URL of an empty database, which goes with the test."""
+    url = mariadb.database()
+    yield url
+    mariadb.drop(url)
