@@ -1,0 +1,96 @@
+"""The whole server in one process."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+from gateway.app import ports
+from gateway.app.engine import Engine, settle_memory
+from gateway.app.serving import Serving
+from gateway.app.stop import Stop, end
+from gateway.control.plane import ControlPlane
+from gateway.protocols.admin import admin_app
+from gateway.protocols.http.listener import Listener, bind
+from gateway.protocols.http.service import Service
+from gateway.settings import Settings, admin_token
+from gateway.store.sqlite import SqliteStore
+from gateway.telemetry.metrics import CONTENT_TYPE
+from gateway.telemetry.tracing import Tracer
+
+logger = logging.getLogger("sluice")
+
+
+async def serve(settings: Settings) -> int:
+    """Until a signal ends it. Returns the exit code."""
+    began = time.perf_counter()
+    stop = Stop()
+    stop.listen()
+    async with AsyncExitStack() as stack:
+        tracer = await traced(settings, stack)
+        # sockets are bound before anything is loaded: a port that is taken is known at once
+        rest_socket = stack.enter_context(bind(settings.host, settings.http_port))
+        admin_socket = stack.enter_context(bind(settings.admin_host, settings.admin_port))
+
+        store = await stack.enter_async_context(SqliteStore(Path(settings.state)))
+        token = admin_token(settings)
+
+        engine = Engine(settings)
+        engine.enter(stack)
+        plane = ControlPlane(store, engine.manager, engine.splits, settings)
+        stack.push_async_callback(plane.close)
+        serving = Serving(settings, engine, plane, stop, token, tracer)
+        admin = Service(
+            admin_app(
+                plane,
+                engine.manager,
+                token=token,
+                render=serving.metrics().render,
+                content_type=CONTENT_TYPE,
+                ready=lambda: stop.ready,
+            ),
+            limits=ports.limits(settings),
+        )
+        tls = ports.tls(settings) if settings.tls.admin else None
+        # probes answer, and say "not ready", while models load; stopped last, so that metrics last longest
+        await ports.start(stack, Listener(admin, admin_socket, tls=tls, drain_timeout=1.0))
+        listener = serving.listener(rest_socket)
+        await plane.start()
+        await ports.start(stack, listener, *serving.others())
+        settle_memory()
+        stop.set_ready(True)
+        logger.info(
+            "ready in %.2f s: REST on %s:%d, gRPC %s, admin on %s:%d, models from %s",
+            time.perf_counter() - began,
+            *rest_socket.getsockname()[:2],
+            f"on {settings.host}:{serving.grpc.port}" if serving.grpc else "off",
+            *admin_socket.getsockname()[:2],
+            settings.models,
+        )
+        polling = asyncio.create_task(engine.manager.poll())
+        stack.callback(polling.cancel)
+        await stop.wait()
+        await _drain(stop, listener, settings.drain_delay)
+    logger.info("stopped")
+    if engine.left_behind:
+        end(stop.code)
+    return stop.code
+
+
+async def traced(settings: Settings, stack: AsyncExitStack) -> Tracer | None:
+    given = settings.tracing
+    if not given.endpoint:
+        return None
+    tracer = Tracer(given.endpoint, ratio=given.sample_ratio, service_name=given.service_name)
+    return await stack.enter_async_context(tracer)
+
+
+async def _drain(stop: Stop, listener: Listener, delay: float) -> None:
+    """Not ready, but still accepting for `delay` seconds: load balancers need that long to notice."""
+    logger.info("stopping: not ready any more, accepting for another %g s", delay)
+    stop.set_ready(False)
+    listener.drain()
+    await asyncio.sleep(delay)

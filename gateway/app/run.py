@@ -1,0 +1,33 @@
+"""From settings to an exit code."""
+
+from __future__ import annotations
+
+import asyncio
+import resource
+from typing import Final
+
+import uvloop
+
+from gateway.settings import Settings
+from gateway.telemetry import logs
+
+#: files that are open beside connections
+OTHER_FILES: Final = 512
+
+
+def run(settings: Settings) -> int:
+    """Serves until SIGTERM or SIGINT, and returns the exit code. Raises SluiceError where it cannot start."""
+    logs.configure(settings.log.format, settings.log.level, settings.access_log)
+    allow_files(settings.limits.connections + OTHER_FILES)
+    from gateway.app.alone import serve
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(serve(settings))
+
+
+def allow_files(wanted: int) -> None:
+    """As many as the connections that are allowed need; the usual 1024 are a soft limit."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    allowed = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    if soft != resource.RLIM_INFINITY and soft < allowed:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))

@@ -1,0 +1,88 @@
+"""The REST and the gRPC port over an engine, and what is counted of them."""
+
+from __future__ import annotations
+
+import platform
+import socket
+from typing import TYPE_CHECKING
+
+from gateway import __version__
+from gateway.app import ports
+from gateway.app.engine import Engine
+from gateway.app.ports import LOAD_FILES_BYTES, Port
+from gateway.app.stop import Stop
+from gateway.codecs.sharedmemory import Regions
+from gateway.control.plane import ControlPlane
+from gateway.models.onnx import runtime_name
+from gateway.protocols.http.listener import Listener
+from gateway.protocols.http.service import Compression, Service
+from gateway.protocols.oip.calls import Calls
+from gateway.protocols.rest.app import rest_app
+from gateway.samples import arms, versions, wire
+from gateway.settings import Settings
+from gateway.telemetry.metrics import GrpcSample, Metrics
+from gateway.telemetry.tracing import Tracer
+
+if TYPE_CHECKING:
+    from gateway.protocols.grpc.server import GrpcServer
+
+
+class Serving:
+    """Constructed on the event loop, which binds the gRPC port; `ports` are to be started."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        engine: Engine,
+        plane: ControlPlane,
+        stop: Stop,
+        token: str,
+        tracer: Tracer | None,
+    ) -> None:
+        self._settings = settings
+        self._engine = engine
+        regions = None if settings.restricted.shared_memory == "off" else Regions()
+        calls = Calls(
+            engine.manager,
+            plane,
+            ready=lambda: stop.ready,
+            restricted=settings.restricted,
+            token=token,
+            regions=regions,
+            tracer=tracer,
+        )
+        self.grpc: GrpcServer | None = None
+        if settings.grpc_port != "off":
+            # its libraries take memory and time: they are loaded where the port is on
+            from gateway.protocols.grpc.port import grpc_port
+
+            self.grpc = grpc_port(settings, engine.dataplane, calls, regions, tracer)
+            stop.watchers.append(self.grpc.health.changed)
+        self.rest = Service(
+            rest_app(calls, max_body=settings.limits.json_body, max_files=LOAD_FILES_BYTES),
+            dataplane=engine.dataplane,
+            regions=regions,
+            limits=ports.limits(settings),
+            compression=Compression(min_bytes=settings.compression.min_size, level=settings.compression.level),
+            tracer=tracer,
+            access_log=settings.access_log,
+        )
+
+    def listener(self, listening: socket.socket) -> Listener:
+        settings = self._settings
+        return Listener(self.rest, listening, tls=ports.tls(settings), drain_timeout=settings.drain_timeout)
+
+    def others(self) -> list[Port]:
+        """The ports besides REST's."""
+        return [self.grpc] if self.grpc else []
+
+    def metrics(self) -> Metrics:
+        engine, grpc = self._engine, self.grpc
+        return Metrics(
+            lambda: versions(engine.manager),
+            loads=engine.loads,
+            splits=lambda: arms(engine.splits),
+            wire=lambda: wire(self.rest),
+            grpc=lambda: GrpcSample(grpc.inference.outcomes, grpc.inference.streams) if grpc else None,
+            build={"version": __version__, "python": platform.python_version(), "runtime": runtime_name()},
+        )
