@@ -13,11 +13,15 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 import pytest
 from servers.mariadb import MariaDatabases, MariaDB
 from servers.postgresql import Databases, PostgreSQL
 from servers.server import Missing, Server
+
+if TYPE_CHECKING:
+    from servers.kafka import Kafka, Topics
 
 #: server → why it is not there
 missing: dict[str, str] = {}
@@ -88,3 +92,26 @@ def mariadb_database(mariadb: MariaDatabases) -> Iterator[str]:
     url = mariadb.database()
     yield url
     mariadb.drop(url)
+
+
+@pytest.fixture(scope="session")
+def kafka() -> Iterator[Topics]:
+    """A broker for the whole run. Tests that stop or pause one take `own_kafka`."""
+    from servers.kafka import Kafka, Topics  # librdkafka: only where it is needed
+
+    if address := os.environ.get("SLUICE_TEST_KAFKA"):
+        yield Topics(address)
+        return
+    with serving("kafka", Kafka) as server:
+        assert isinstance(server, Kafka)
+        yield server
+
+
+@pytest.fixture(scope="module")
+def own_kafka() -> Iterator[Kafka]:
+    """A broker that the tests of one file may stop, kill and pause; they leave it running."""
+    from servers.kafka import Kafka
+
+    with serving("kafka", Kafka) as server:
+        assert isinstance(server, Kafka)
+        yield server
