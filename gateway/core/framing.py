@@ -154,3 +154,17 @@ class Rdw:
                 raise DataError(f"a record of {len(value)} bytes is beyond the 32,763 of a variable record", at)
             parts.append(length.to_bytes(2, "big") + b"\0\0" + value)
         return b"".join(parts)
+
+
+class Whole:
+    """All of the bytes are one record; no bytes are none."""
+
+    def split(self, data: bytes, *, final: bool, limit: int | None = None) -> Split:
+        if not final or not data or limit == 0:
+            return [], 0
+        return [data], len(data)
+
+    def join(self, values: Sequence[bytes]) -> bytes:
+        if len(values) > 1:
+            raise DataError(f"{len(values)} records in one file, expected one", 1)
+        return b"".join(values)
