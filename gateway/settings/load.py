@@ -174,7 +174,7 @@ def _parsed(leaf: Leaf, text: str, where: str) -> Any:
 
 def _value(leaf: Leaf, value: Any, where: str) -> Any:
     if leaf.unit == BYTES and isinstance(value, str):
-        value = _size(value)
+        value = size(value)
     if leaf.key == "labels" and isinstance(value, dict):  # a YAML file writes a version as a bare number
         value = {model: _texts(labels) for model, labels in value.items()}
     try:
@@ -194,7 +194,7 @@ def _texts(labels: Any) -> Any:
     return {k: str(v) if isinstance(v, int) and not isinstance(v, bool) else v for k, v in labels.items()}
 
 
-def _size(text: str) -> Any:
+def size(text: str) -> Any:
     """``64MiB`` or ``64 MB`` → bytes, the latter by powers of 1000; what is no size stays as it is."""
     if not (match := _SIZE.fullmatch(text.strip())):
         return text
