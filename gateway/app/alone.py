@@ -12,10 +12,12 @@ from gateway.app import ports
 from gateway.app.engine import Engine, settle_memory
 from gateway.app.serving import Serving
 from gateway.app.stop import Stop, end
+from gateway.control.follower import Follower
 from gateway.control.plane import ControlPlane
 from gateway.protocols.admin import admin_app
 from gateway.protocols.http.listener import Listener, bind
 from gateway.protocols.http.service import Service
+from gateway.protocols.views import LocalInventory
 from gateway.settings import Settings, admin_token
 from gateway.store.sqlite import SqliteStore
 from gateway.telemetry.metrics import CONTENT_TYPE
@@ -40,15 +42,16 @@ async def serve(settings: Settings) -> int:
 
         engine = Engine(settings)
         engine.enter(stack)
-        plane = ControlPlane(store, engine.manager, engine.splits, settings)
+        follower = Follower(engine.manager, engine.splits, settings, store.blob)
+        plane = ControlPlane(store, follower, settings)
         stack.push_async_callback(plane.close)
         serving = Serving(settings, engine, plane, stop, token, tracer)
         admin = Service(
             admin_app(
                 plane,
-                engine.manager,
+                LocalInventory(engine.manager, lambda: plane.desired),
                 token=token,
-                render=serving.metrics().render,
+                render=serving.metrics().page,
                 content_type=CONTENT_TYPE,
                 ready=lambda: stop.ready,
             ),

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Final
 
-from gateway.control.desired import Desired, merge
+from gateway.control.desired import merge
 from gateway.core.errors import NotFound, SluiceError, Unavailable
 from gateway.models.manager import Manager, Prepared
 from gateway.models.names import check_model, is_version
@@ -21,11 +21,7 @@ logger = logging.getLogger("sluice.control")
 
 
 class Follower:
-    """Belongs to the event loop, and to one caller at a time.
-
-    `hold` loads what a new state will need, which no request sees; `publish` puts it in force, swapping pointers in
-    memory, and cannot fail; `release` lets go of what is no longer needed, or was held in vain. `follow` is all three
-    for a whole snapshot.
+    """A `Following`. `publish` and `publish_model` do all they do before anybody else has the event loop.
 
     blob   reads a file that a load call brought, by its digest
     """
@@ -48,8 +44,6 @@ class Follower:
         return self._settings.control_mode == "explicit"
 
     async def start(self, state: State) -> None:
-        """The first snapshot. Raises Unavailable where the repository cannot be read; a model that fails to load is
-        in the log and in the index, and keeps nothing else from starting."""
         desired = merge(self._settings, state)
         for model in desired.models():
             # before the first look, so that what they name is loaded whatever the policy
@@ -69,7 +63,6 @@ class Follower:
                 )  # fmt: skip
 
     async def follow(self, state: State) -> None:
-        """Whatever was skipped between the snapshot before and this one. Fails as `start` does."""
         old, new = self.desired, merge(self._settings, state)
         models = {*old.models(), *new.models()}
         for model in models:
@@ -83,13 +76,12 @@ class Follower:
                 )
             )
         await self._manager.reconcile()
-        self.publish(state)
+        self._publish(state)
         for model in models:
             self._manager.set_pinned(model, new.pinned(model))
         await self._manager.reconcile()
 
     async def must_exist(self, model: str, names: Iterable[str], what: str) -> None:
-        """Versions or labels. Raises NotFound that names those that are there."""
         versions = await self._versions(check_model(model))
         # a model's own config may give labels too, which are known once it is loaded
         labels = {*self.desired.labels.get(model, {}), *self._manager.present(model)} - versions - {""}
@@ -101,19 +93,15 @@ class Follower:
                 )
 
     async def must_be_known(self, model: str) -> None:
-        """Raises NotFound for a model that is neither loaded nor in the repository."""
+        if not self.explicit:
+            await self._manager.unload(model)  # raises, and says why
         if all(status.name != check_model(model) for status in self._manager.index()):
             await self._manager.refresh()
         if all(status.name != model for status in self._manager.index()):
             raise NotFound(f"failed to unload '{model}': there is no such model")
 
-    async def hold(self, model: str, wanted: Desired) -> None:
-        """Loads the versions that `wanted` names, beside those that are named now.
-
-        Raises Unavailable where one of them is there but not ready; unless the model is not loaded at all, in
-        explicit mode: then they come with it.
-        """
-        needed = wanted.pinned(model)
+    async def hold(self, model: str, state: State) -> None:
+        needed = merge(self._settings, state).pinned(model)
         self._manager.set_pinned(model, {*self.desired.pinned(model), *needed})
         await self._manager.reconcile(model)
         present = self._manager.present(model)
@@ -125,7 +113,10 @@ class Follower:
                 reason = reasons.get(version) or "it was not yet seen to be complete, try again later"
                 raise Unavailable(f"version {version} of '{model}' is there, but not ready: {reason}", retry_after=5)
 
-    def publish(self, state: State) -> None:
+    async def publish(self, state: State) -> None:
+        self._publish(state)
+
+    def _publish(self, state: State) -> None:
         old, new = self.desired, merge(self._settings, state)
         self.state, self.desired = state, new
         for model in {*old.models(), *new.models()}:
@@ -135,14 +126,18 @@ class Follower:
             if split != old.splits.get(model) or (split is not None and model not in self._splits):
                 self._splits.replace(model, Split(split.salt, split.arms) if split else None)
 
-    def publish_model(self, prepared: Prepared, state: State) -> None:
-        """A load that this process prepared itself."""
+    async def prepare(self, model: str, override: str | None, files: Mapping[str, bytes] | None) -> Prepared:
+        return await self._manager.prepare(model, override, files)
+
+    async def discard(self, prepared: Prepared) -> None:
+        self._manager.discard(prepared)
+
+    async def publish_model(self, prepared: Prepared, state: State) -> None:
         self._manager.publish(prepared)
         self._made[prepared.model.name] = state.models[prepared.model.name].generation
-        self.publish(state)
+        self._publish(state)
 
     async def release(self, model: str) -> None:
-        """What cannot be let go now goes with the next change."""
         self._manager.set_pinned(model, self.desired.pinned(model))
         try:
             await self._manager.reconcile(model)

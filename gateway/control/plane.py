@@ -3,7 +3,8 @@
 Every mutation takes the same way: check, prepare, write, publish. What is prepared (versions loaded, warm and pinned)
 is seen by no request. What is written, by compare-and-set and together with its audit line, is the truth from then
 on. Publishing swaps pointers in memory and cannot fail. So a mutation that fails has changed nothing, and a process
-that dies between two steps finds the truth in the store when it starts again.
+that dies between two steps finds the truth in the store when it starts again. What follows may be this process, or
+every worker of a fleet.
 """
 
 from __future__ import annotations
@@ -18,7 +19,6 @@ from gateway.control.caller import Caller, act
 from gateway.control.desired import (
     Desired,
     check_labels,
-    merge,
     new_labels,
     new_split,
     overruled,
@@ -26,10 +26,8 @@ from gateway.control.desired import (
     with_model,
     with_split,
 )
-from gateway.control.follower import Follower
+from gateway.control.following import Following
 from gateway.core.errors import Conflict, NotFound
-from gateway.models.manager import Manager
-from gateway.routing.split import Splits
 from gateway.settings import Settings
 from gateway.store.contract import Act, AuditEntry, Mutation, State, Store
 
@@ -45,11 +43,10 @@ class ControlPlane:
     that the caller expected is not the newest any more.
     """
 
-    def __init__(self, store: Store, manager: Manager, splits: Splits, settings: Settings) -> None:
+    def __init__(self, store: Store, follower: Following, settings: Settings) -> None:
         self._store = store
-        self._manager = manager
         self._settings = settings
-        self._follower: Final = Follower(manager, splits, settings, store.blob)
+        self._follower: Final = follower
         self._turn: Final = asyncio.Lock()
         self._running: set[asyncio.Task[Any]] = set()
 
@@ -106,14 +103,14 @@ class ControlPlane:
         digests, blobs = await asyncio.to_thread(_digested, files or {})
 
         async def work() -> None:
-            prepared = await self._manager.prepare(model, override, files)
+            prepared = await self._follower.prepare(model, override, files)
             try:
                 mutation = with_model(model, True, override or "", digests)
                 state = await self._write(mutation, act(by, "model.load", model, config=override, files=digests), blobs)
             except BaseException:
-                self._manager.discard(prepared)
+                await self._follower.discard(prepared)
                 raise
-            self._follower.publish_model(prepared, state)
+            await self._follower.publish_model(prepared, state)
 
         return await self._change(by, work)
 
@@ -121,8 +118,6 @@ class ControlPlane:
         """Raises Unavailable outside explicit mode, NotFound where there is no such model."""
 
         async def work() -> None:
-            if self.mode != "explicit":
-                await self._manager.unload(model)  # raises, and says why
             await self._follower.must_be_known(model)
             state = await self._write(with_model(model, False), act(by, "model.unload", model))
             await self._follower.follow(state)
@@ -189,8 +184,8 @@ class ControlPlane:
     async def _set(self, model: str, mutation: Mutation, entry: Act) -> None:
         """A change of a split or of labels."""
         try:
-            await self._follower.hold(model, merge(self._settings, mutation(self.state)))
-            self._follower.publish(await self._write(mutation, entry))
+            await self._follower.hold(model, mutation(self.state))
+            await self._follower.publish(await self._write(mutation, entry))
         finally:
             await self._follower.release(model)
 

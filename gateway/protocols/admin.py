@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Awaitable, Callable, Mapping
-from contextlib import suppress
 from typing import Any, Final
 
 import msgspec
@@ -24,12 +23,11 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from gateway.control.desired import Desired
 from gateway.control.plane import ControlPlane
-from gateway.core.errors import Conflict, InvalidArgument, NotFound, SluiceError, Unauthenticated, Unavailable
-from gateway.models.manager import Manager
+from gateway.core.errors import Conflict, InvalidArgument, NotFound, SluiceError, Unauthenticated
 from gateway.protocols.bearer import presented, same
 from gateway.protocols.errors import on_error
 from gateway.protocols.rest.body import parse, read
-from gateway.protocols.views import audit_view, model_view, models_view, split_view
+from gateway.protocols.views import Inventory, audit_view, split_view
 
 OPEN: Final = frozenset({"/metrics", "/livez", "/readyz", "/health/live", "/health/ready"})
 MAX_BODY: Final = 1 << 20
@@ -52,10 +50,10 @@ class SplitBody(Struct, forbid_unknown_fields=True):
 
 def admin_app(
     plane: ControlPlane,
-    manager: Manager,
+    inventory: Inventory,
     *,
     token: str,
-    render: Callable[[], bytes],
+    render: Callable[[], Awaitable[bytes]],
     content_type: str,
     ready: Callable[[], bool],
 ) -> Starlette:
@@ -66,7 +64,7 @@ def admin_app(
     """
     routes = [
         *Probes(render, content_type, ready).routes(),
-        *Models(plane, manager).routes(),
+        *Models(plane, inventory).routes(),
         *TrafficSplits(plane).routes(),
         *VersionLabels(plane).routes(),
         *Trail(plane).routes(),
@@ -90,7 +88,7 @@ class TokenNeeded:
 
 
 class Probes:
-    def __init__(self, render: Callable[[], bytes], content_type: str, ready: Callable[[], bool]) -> None:
+    def __init__(self, render: Callable[[], Awaitable[bytes]], content_type: str, ready: Callable[[], bool]) -> None:
         self._render = render
         self._content_type = content_type
         self._ready = ready
@@ -103,7 +101,7 @@ class Probes:
         ]
 
     async def metrics(self, request: Request) -> Response:
-        return Response(self._render(), headers={"Content-Type": self._content_type})
+        return Response(await self._render(), headers={"Content-Type": self._content_type})
 
     async def live(self, request: Request) -> Response:
         return _json({"live": True})
@@ -114,9 +112,9 @@ class Probes:
 
 
 class Models:
-    def __init__(self, plane: ControlPlane, manager: Manager) -> None:
+    def __init__(self, plane: ControlPlane, inventory: Inventory) -> None:
         self._plane = plane
-        self._manager = manager
+        self._inventory = inventory
 
     def routes(self) -> list[Route]:
         base = "/admin/v1/models"
@@ -143,15 +141,11 @@ class Models:
         )
 
     async def list(self, request: Request) -> Response:
-        """Those of the repository that nobody loaded, too; as of the last look where it cannot be read now."""
-        with suppress(Unavailable):
-            await self._manager.refresh()
-        views = models_view(self._manager, self._plane.desired)
+        views = await self._inventory.models()
         return _json({"control_mode": self._plane.mode, "models": views}, self._plane.desired)
 
     async def show(self, request: Request) -> Response:
-        view = model_view(self._manager, self._plane.desired, request.path_params["model"])
-        return _json(view, self._plane.desired)
+        return _json(await self._inventory.model(request.path_params["model"]), self._plane.desired)
 
     async def load(self, request: Request) -> Response:
         body = parse(await read(request, MAX_BODY), LoadBody)

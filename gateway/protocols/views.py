@@ -2,17 +2,46 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Protocol
 
 from gateway.control.desired import Desired
-from gateway.core.errors import NotFound
+from gateway.core.errors import NotFound, Unavailable
 from gateway.core.tensor import TensorSpec
 from gateway.models.manager import Handle, Manager, VersionStatus
 from gateway.store.contract import AuditEntry
 
 View = dict[str, Any]
+
+
+class Inventory(Protocol):
+    """What models there are, in this process or in all workers."""
+
+    async def models(self) -> list[View]:
+        """Those of the repository that nobody loaded, too; as of the last look where it cannot be read now."""
+        ...
+
+    async def model(self, name: str) -> View:
+        """With its inputs and outputs, where a version is ready. Raises NotFound."""
+        ...
+
+
+class LocalInventory:
+    """`desired` tells what is desired now."""
+
+    def __init__(self, manager: Manager, desired: Callable[[], Desired]) -> None:
+        self._manager = manager
+        self._desired = desired
+
+    async def models(self) -> list[View]:
+        with suppress(Unavailable):
+            await self._manager.refresh()
+        return models_view(self._manager, self._desired())
+
+    async def model(self, name: str) -> View:
+        return model_view(self._manager, self._desired(), name)
 
 
 def models_view(manager: Manager, desired: Desired) -> list[View]:

@@ -17,6 +17,7 @@ from onnx import TensorProto, helper
 
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 
+from gateway.control.follower import Follower
 from gateway.control.plane import ControlPlane
 from gateway.core.infer import InferRequest
 from gateway.dataplane import Dataplane
@@ -113,7 +114,7 @@ def start(tmp_path: Path, models: Path, runtime: Runtime) -> Start:
             manager = Manager(Repository(models), engine, mode=settings.control_mode)
             splits = Splits()
             async with SqliteStore(Path(settings.state)) as store:
-                plane = ControlPlane(store, manager, splits, settings)
+                plane = ControlPlane(store, Follower(manager, splits, settings, store.blob), settings)
                 await plane.start()
                 yield Gateway(plane, manager, splits, store)
                 await plane.close()

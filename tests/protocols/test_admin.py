@@ -13,6 +13,7 @@ import httpx
 import pytest
 import uvicorn
 
+from gateway.control.follower import Follower
 from gateway.control.plane import ControlPlane
 from gateway.models.batcher import BatchPolicy
 from gateway.models.engine import onnx_engine
@@ -20,12 +21,17 @@ from gateway.models.manager import Manager
 from gateway.models.onnx import Runtime
 from gateway.models.repository import Repository
 from gateway.protocols.admin import MAX_BODY, admin_app
+from gateway.protocols.views import LocalInventory
 from gateway.routing.split import Splits
 from gateway.settings import Settings
 from gateway.store.sqlite import SqliteStore
 
 TOKEN = "tökén"
 AUTHORIZATION = {"Authorization": f"Bearer {TOKEN}".encode()}
+
+
+async def page() -> bytes:
+    return b"up 1\n"
 
 
 class Running(threading.Thread):
@@ -52,13 +58,14 @@ class Running(threading.Thread):
             engine = onnx_engine(Runtime(1), pool, BatchPolicy())
             manager = Manager(Repository(Path(self.settings.models)), engine, mode=self.settings.control_mode)
             async with SqliteStore(None) as store:
-                self.plane = ControlPlane(store, manager, Splits(), self.settings)
+                follower = Follower(manager, Splits(), self.settings, store.blob)
+                self.plane = ControlPlane(store, follower, self.settings)
                 await self.plane.start()
                 app = admin_app(
                     self.plane,
-                    manager,
+                    LocalInventory(manager, lambda: self.plane.desired),
                     token=TOKEN,
-                    render=lambda: b"up 1\n",
+                    render=page,
                     content_type="text/plain; version=0.0.4; charset=utf-8",
                     ready=lambda: self.ready,
                 )

@@ -85,7 +85,7 @@ class InferenceService:
 
     async def model_statistics(self, request: Any, caller: Caller) -> Fields:
         statistics = self._calls.statistics
-        return statistics.of(request.name, request.version) if request.name else statistics.of_all()
+        return await (statistics.of(request.name, request.version) if request.name else statistics.of_all())
 
     # ---- repository
 
@@ -120,11 +120,11 @@ class InferenceService:
 
     async def memory_register(self, request: Any, caller: Caller) -> Fields:
         self._calls.memory.check(caller.token)
-        self._calls.memory.register(request.name, request.key, request.offset, request.byte_size)
+        await self._calls.memory.register(request.name, request.key, request.offset, request.byte_size)
         return {}
 
     async def memory_unregister(self, request: Any, caller: Caller) -> Fields:
-        self._calls.memory.unregister(request.name, caller.token)
+        await self._calls.memory.unregister(request.name, caller.token)
         return {}
 
     async def cuda_status(self, request: Any, caller: Caller) -> Fields:
@@ -143,14 +143,14 @@ class InferenceService:
         trace, model = self._calls.trace, request.model_name
         if request.settings:
             trace.check(caller.token)
-            trace.change({name: list(setting.value) for name, setting in request.settings.items()}, model)
+            await trace.change({name: list(setting.value) for name, setting in request.settings.items()}, model)
         return {"settings": {name: {"value": values} for name, values in trace.current(model).items()}}
 
     async def log_settings(self, request: Any, caller: Caller) -> Fields:
         logging = self._calls.logging
         if request.settings:
             logging.check(caller.token)
-            logging.change(_values(request.settings))
+            await logging.change(_values(request.settings))
         current = msgspec.structs.asdict(logging.current())
         return {"settings": {name: {_KIND[type(value)]: value} for name, value in current.items()}}
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from gateway.codecs.sharedmemory import Regions
-from gateway.control.plane import ControlPlane
 from gateway.models.manager import Manager
 from gateway.protocols.oip.access import Gate
 from gateway.protocols.oip.logsettings import Logging
 from gateway.protocols.oip.metadata import Metadata, opened
-from gateway.protocols.oip.repository import ModelRepository
+from gateway.protocols.oip.peers import Peers
+from gateway.protocols.oip.repository import Control, ModelRepository
 from gateway.protocols.oip.sharedmemory import SystemSharedMemory
 from gateway.protocols.oip.statistics import ModelStatistics
 from gateway.protocols.oip.trace import Trace
@@ -26,18 +26,20 @@ class Calls:
     token        what opens those that `restricted` sets to `token`
     regions      the shared memory that inference reads, None where it is off
     tracer       None where tracing is off
+    peers        the other processes, None where there are none
     """
 
     def __init__(
         self,
         manager: Manager,
-        control: ControlPlane,
+        control: Control,
         *,
         ready: Callable[[], bool],
         restricted: Restricted,
         token: str = "",
         regions: Regions | None = None,
         tracer: Tracer | None = None,
+        peers: Peers | None = None,
     ) -> None:
         repository = Gate("the repository API", "restricted.repository", restricted.repository, token)
         memory = Gate("system shared memory", "restricted.shared_memory", restricted.shared_memory, token)
@@ -46,8 +48,8 @@ class Calls:
         traced = ("trace",) if tracer is not None and restricted.trace != "off" else ()
         self.manager = manager
         self.metadata = Metadata(manager, ready, opened(restricted) + traced)
-        self.statistics = ModelStatistics(manager)
-        self.repository = ModelRepository(manager, control, repository, load_files=restricted.load_files)
-        self.memory = SystemSharedMemory(regions or Regions(max_regions=0), memory)
-        self.logging = Logging(logging)
-        self.trace = Trace(manager, trace, tracer)
+        self.statistics = ModelStatistics(manager, peers)
+        self.repository = ModelRepository(manager, control, repository, load_files=restricted.load_files, peers=peers)
+        self.memory = SystemSharedMemory(regions or Regions(max_regions=0), memory, peers)
+        self.logging = Logging(logging, peers)
+        self.trace = Trace(manager, trace, tracer, peers)

@@ -9,13 +9,16 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
 from gateway.core.errors import InvalidArgument
 from gateway.protocols.oip.access import Gate
 from gateway.telemetry import logs
+
+if TYPE_CHECKING:
+    from gateway.protocols.oip.peers import Peers
 
 LEVELS: Final = {"log_info": logging.INFO, "log_warning": logging.WARNING, "log_error": logging.ERROR}
 
@@ -44,10 +47,11 @@ class Muted(logging.Filter):
 
 
 class Logging:
-    """The one state of the log settings, for every transport."""
+    """The one state of the log settings, for every transport. `peers` are told of changes, if there are any."""
 
-    def __init__(self, gate: Gate) -> None:
+    def __init__(self, gate: Gate, peers: Peers | None = None) -> None:
         self._gate = gate
+        self._peers = peers
         self._muted = Muted()
         self._verbose = 0
 
@@ -55,9 +59,13 @@ class Logging:
         """Whether the caller may `change`. Raises what `Gate.check` raises."""
         self._gate.check(token)
 
-    def change(self, changes: Mapping[str, Any]) -> None:
+    async def change(self, changes: Mapping[str, Any]) -> None:
         """Those that are named. Raises InvalidArgument that names the setting."""
-        self._apply(_changed(self.current(), changes))
+        settings = _changed(self.current(), changes)
+        if self._peers is None:
+            self.apply(settings)
+        else:
+            await self._peers.set_logging(settings)
 
     def current(self) -> LogSettings:
         threshold = logging.getLogger().getEffectiveLevel()
@@ -65,7 +73,8 @@ class Logging:
         verbose = max(self._verbose, 1) if threshold <= logging.DEBUG else 0
         return LogSettings(log_verbose_level=verbose, **flags)  # type: ignore[arg-type]
 
-    def _apply(self, settings: LogSettings) -> None:
+    def apply(self, settings: LogSettings) -> None:
+        """In this process."""
         on = [level for name, level in LEVELS.items() if getattr(settings, name)]
         self._verbose = settings.log_verbose_level
         threshold = logging.DEBUG if self._verbose else min(on, default=logging.CRITICAL)

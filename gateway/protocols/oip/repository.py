@@ -6,12 +6,15 @@ https://github.com/triton-inference-server/server/blob/main/docs/protocol/extens
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol, Unpack
 
-from gateway.control.plane import ControlPlane
+from gateway.control.caller import Caller
 from gateway.core.errors import InvalidArgument, PermissionDenied
 from gateway.models.manager import Manager, VersionStatus
 from gateway.protocols.oip.access import Gate
+
+if TYPE_CHECKING:
+    from gateway.protocols.oip.peers import Peers
 
 FILE: Final = "file:"
 
@@ -19,23 +22,45 @@ FILE: Final = "file:"
 Load = tuple[str | None, dict[str, bytes] | None]
 
 
+class Control(Protocol):
+    """What of the control plane the protocol's calls need, wherever it is."""
+
+    async def load_model(
+        self,
+        model: str,
+        override: str | None = None,
+        files: Mapping[str, bytes] | None = None,
+        **by: Unpack[Caller],
+    ) -> object: ...
+
+    async def unload_model(self, model: str, **by: Unpack[Caller]) -> object: ...
+
+
 class ModelRepository:
     """Who transports load and unload calls checks `gate` before it reads more of them.
 
     load_files   whether a load call may bring files
+    peers        asked for the index, if there are any
     origin       where a caller is, for the audit trail
     """
 
-    def __init__(self, manager: Manager, control: ControlPlane, gate: Gate, *, load_files: bool) -> None:
+    def __init__(
+        self, manager: Manager, control: Control, gate: Gate, *, load_files: bool, peers: Peers | None = None
+    ) -> None:
         self._manager = manager
+        self._peers = peers
         self._control = control
         self.load_files = load_files
         self.gate = gate
 
     async def index(self, *, ready: bool) -> list[VersionStatus]:
         """Open whatever the gate says: it tells no more than metadata and readiness do."""
-        await self._manager.refresh()
-        return [status for status in self._manager.index() if status.state == "READY" or not ready]
+        if self._peers is not None:
+            found = await self._peers.index()
+        else:
+            await self._manager.refresh()
+            found = self._manager.index()
+        return [status for status in found if status.state == "READY" or not ready]
 
     async def load(self, model: str, load: Load, origin: str) -> None:
         override, files = load

@@ -4,16 +4,24 @@ there is none, because clients ask for its status and unregister it before they 
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from gateway.codecs.sharedmemory import Regions, RegionStatus
 from gateway.core.errors import InvalidArgument, NotFound, Unsupported
 from gateway.protocols.oip.access import Gate
 
+if TYPE_CHECKING:
+    from gateway.protocols.oip.peers import Peers
+
 
 class SystemSharedMemory:
-    """`name` empty means all regions. Every method raises what `Gate.check` raises."""
+    """`name` empty means all regions. Every method raises what `Gate.check` raises. `peers` are told of changes, if
+    there are any.
+    """
 
-    def __init__(self, regions: Regions, gate: Gate) -> None:
+    def __init__(self, regions: Regions, gate: Gate, peers: Peers | None = None) -> None:
         self._regions = regions
+        self._peers = peers
         self._gate = gate
 
     def status(self, name: str, token: bytes) -> list[RegionStatus]:
@@ -26,13 +34,18 @@ class SystemSharedMemory:
             self._gate.check(token)
         return self._regions.status(name or None)
 
-    def register(self, name: str, key: str, offset: int, byte_size: int) -> None:
+    async def register(self, name: str, key: str, offset: int, byte_size: int) -> None:
         """After `check`. Raises InvalidArgument, ResourceExhausted."""
-        self._regions.register(name, key, offset, byte_size)
+        if self._peers is None:
+            self._regions.register(name, key, offset, byte_size)
+        else:
+            await self._peers.register(name, key, offset, byte_size)
 
-    def unregister(self, name: str, token: bytes) -> None:
+    async def unregister(self, name: str, token: bytes) -> None:
         self.check(token)
-        if name:
+        if self._peers is not None:
+            await self._peers.unregister(name)
+        elif name:
             self._regions.unregister(name)
         else:
             self._regions.unregister_all()

@@ -6,36 +6,43 @@ https://github.com/triton-inference-server/server/blob/main/docs/protocol/extens
 from __future__ import annotations
 
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gateway.core.observe import Statistics
+from gateway.core.servable import ServableId
 from gateway.models.manager import Manager
 from gateway.protocols.oip.versions import numbers, pinned, ready_models
 
+if TYPE_CHECKING:
+    from gateway.protocols.oip.peers import Peers
+
 
 class ModelStatistics:
-    def __init__(self, manager: Manager) -> None:
-        self._manager = manager
+    """`peers` are asked for what all processes counted, if there are any."""
 
-    def of_all(self) -> dict[str, Any]:
+    def __init__(self, manager: Manager, peers: Peers | None = None) -> None:
+        self._manager = manager
+        self._peers = peers
+
+    async def of_all(self) -> dict[str, Any]:
         """Every version that is ready."""
-        return {
-            "model_stats": [
-                self._describe(model, version)
+        return await self._describe(
+            [
+                ServableId(model, version)
                 for model in ready_models(self._manager)
                 for version in numbers(self._manager, model)
             ]
-        }
+        )
 
-    def of(self, model: str, version: str) -> dict[str, Any]:
+    async def of(self, model: str, version: str) -> dict[str, Any]:
         """Every version of a model that is ready, or the one named. Raises NotFound, Unavailable."""
         with pinned(self._manager, model, version) as handle:
             versions = [handle.id.version] if version else numbers(self._manager, model)
-            return {"model_stats": [self._describe(model, each) for each in versions]}
+        return await self._describe([ServableId(model, each) for each in versions])
 
-    def _describe(self, model: str, version: str) -> dict[str, Any]:
-        with pinned(self._manager, model, version) as handle:
-            return describe(model, version, handle.statistics)
+    async def _describe(self, wanted: list[ServableId]) -> dict[str, Any]:
+        counted = dict(self._manager.statistics()) if self._peers is None else await self._peers.statistics()
+        return {"model_stats": [describe(*each, counted.get(each) or Statistics()) for each in wanted]}
 
 
 def describe(model: str, version: str, statistics: Statistics) -> dict[str, Any]:

@@ -8,13 +8,16 @@ many requests is traced. There is no file to count and to flush, and no model ha
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from gateway.core.errors import InvalidArgument, PermissionDenied
 from gateway.models.manager import Manager
 from gateway.protocols.oip.access import Gate
 from gateway.protocols.oip.versions import pinned
 from gateway.telemetry.tracing import Tracer
+
+if TYPE_CHECKING:
+    from gateway.protocols.oip.peers import Peers
 
 LEVELS: Final = ("OFF", "TIMESTAMPS")
 #: what is as it is
@@ -23,11 +26,21 @@ FIXED: Final = {"trace_count": "-1", "log_frequency": "0", "trace_mode": "opente
 Changes = Mapping[str, Sequence[str]]
 
 
-class Trace:
-    """The one state of the trace settings, for every transport. `tracer` is None where tracing is off."""
+class Sampling(NamedTuple):
+    """Whether anything is traced, and the share of requests that is where their callers say nothing."""
 
-    def __init__(self, manager: Manager, gate: Gate, tracer: Tracer | None) -> None:
+    enabled: bool
+    ratio: float
+
+
+class Trace:
+    """The one state of the trace settings, for every transport. `tracer` is None where tracing is off, `peers` are
+    told of changes, if there are any.
+    """
+
+    def __init__(self, manager: Manager, gate: Gate, tracer: Tracer | None, peers: Peers | None = None) -> None:
         self._manager = manager
+        self._peers = peers
         self._gate = gate
         self._tracer = tracer
         self._start = tracer.ratio if tracer is not None else 0.0
@@ -48,7 +61,7 @@ class Trace:
         """Whether the caller may `change`. Raises what `Gate.check` raises."""
         self._gate.check(token)
 
-    def change(self, changes: Changes, model: str) -> None:
+    async def change(self, changes: Changes, model: str) -> None:
         """All of them or none. Raises InvalidArgument naming the setting, PermissionDenied, NotFound, Unavailable."""
         self._check_model(model)
         if model:
@@ -67,7 +80,16 @@ class Trace:
                 raise InvalidArgument(f"unknown trace setting '{name}', expected one of {known}")
             elif values and list(values) != [FIXED[name]]:
                 raise InvalidArgument(f"trace setting '{name}' is always {FIXED[name]}, got {list(values)}")
-        tracer.enabled, tracer.ratio = enabled, ratio
+        sampling = Sampling(enabled, ratio)
+        if self._peers is None:
+            self.apply(sampling)
+        else:
+            await self._peers.set_sampling(sampling)
+
+    def apply(self, sampling: Sampling) -> None:
+        """In this process."""
+        if self._tracer is not None:
+            self._tracer.enabled, self._tracer.ratio = sampling
 
     def _check_model(self, model: str) -> None:
         if model:

@@ -24,5 +24,5 @@ class LoggingRoutes:
         """GET tells them, POST changes those that are named; both answer with all of them."""
         if request.method == "POST":
             self._logging.check(token(request))
-            self._logging.change(parse(await read(request, self._max_body), dict[str, Any]))
+            await self._logging.change(parse(await read(request, self._max_body), dict[str, Any]))
         return reply(self._logging.current())

@@ -44,11 +44,11 @@ class SystemSharedMemoryRoutes:
     async def register(self, request: Request) -> Response:
         self._memory.check(token(request))
         asked = parse(await read(request, self._max_body), Registration)
-        self._memory.register(request.path_params["region"], asked.key, asked.offset, asked.byte_size)
+        await self._memory.register(request.path_params["region"], asked.key, asked.offset, asked.byte_size)
         return empty()
 
     async def unregister(self, request: Request) -> Response:
-        self._memory.unregister(request.path_params.get("region", ""), token(request))
+        await self._memory.unregister(request.path_params.get("region", ""), token(request))
         return empty()
 
 

@@ -24,7 +24,7 @@ class StatisticsRoutes:
         ]
 
     async def all_models(self, request: Request) -> Response:
-        return reply(self._statistics.of_all())
+        return reply(await self._statistics.of_all())
 
     async def model(self, request: Request) -> Response:
-        return reply(self._statistics.of(request.path_params["model"], request.path_params.get("version", "")))
+        return reply(await self._statistics.of(request.path_params["model"], request.path_params.get("version", "")))

@@ -30,7 +30,7 @@ class TraceRoutes:
         if request.method == "POST":
             self._trace.check(token(request))
             given = parse(await read(request, self._max_body), dict[str, Any])
-            self._trace.change({name: _values(name, value) for name, value in given.items()}, model)
+            await self._trace.change({name: _values(name, value) for name, value in given.items()}, model)
         current = self._trace.current(model)
         return reply({name: values if name == "trace_level" else values[0] for name, values in current.items()})
 

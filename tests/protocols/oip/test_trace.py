@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -27,23 +28,23 @@ def test_off() -> None:
         "trace_mode": ["opentelemetry"],
     }
     with pytest.raises(PermissionDenied, match=r"setting 'tracing\.endpoint' turns it on"):
-        trace.change({"trace_rate": ["1"]}, "")
+        asyncio.run(trace.change({"trace_rate": ["1"]}, ""))
 
 
 def test_rate_and_level_change_what_is_sampled_and_nothing_resets_them() -> None:
     tracer = Tracer("http://127.0.0.1:1", ratio=0.01)
     trace = _trace(tracer)
     assert trace.current("")["trace_rate"] == ["100"]
-    trace.change({"trace_rate": ["1"], "trace_count": ["-1"]}, "")
+    asyncio.run(trace.change({"trace_rate": ["1"], "trace_count": ["-1"]}, ""))
     assert tracer.sample(None) is not None
-    trace.change({"trace_level": ["OFF"]}, "")
+    asyncio.run(trace.change({"trace_level": ["OFF"]}, ""))
     assert trace.current("")["trace_level"] == ["OFF"]
     assert tracer.sample(CONTEXT) is None
-    trace.change({"trace_level": ["TIMESTAMPS"], "trace_rate": ["0"]}, "")
+    asyncio.run(trace.change({"trace_level": ["TIMESTAMPS"], "trace_rate": ["0"]}, ""))
     assert tracer.sample(None) is None
     assert tracer.sample(CONTEXT) is not None
-    trace.change({"trace_level": ["OFF"], "trace_rate": ["7"]}, "")
-    trace.change({"trace_level": [], "trace_rate": []}, "")
+    asyncio.run(trace.change({"trace_level": ["OFF"], "trace_rate": ["7"]}, ""))
+    asyncio.run(trace.change({"trace_level": [], "trace_rate": []}, ""))
     assert trace.current("")["trace_rate"] == ["100"]
     assert trace.current("")["trace_level"] == ["TIMESTAMPS"]
 
@@ -61,6 +62,6 @@ def test_rate_and_level_change_what_is_sampled_and_nothing_resets_them() -> None
 def test_what_cannot_be_set_changes_nothing(changes: dict[str, list[str]], message: str) -> None:
     tracer = Tracer("http://127.0.0.1:1", ratio=0.5)
     with pytest.raises(InvalidArgument) as failure:
-        _trace(tracer).change({"trace_level": ["OFF"]} | changes, "")
+        asyncio.run(_trace(tracer).change({"trace_level": ["OFF"]} | changes, ""))
     assert message in failure.value.message
     assert (tracer.enabled, tracer.ratio) == (True, 0.5)
