@@ -27,7 +27,11 @@ class Problem(NamedTuple):
     message: str
 
     def __str__(self) -> str:
-        return f"{self.place}: {self.field}: {self.message}" if self.field else f"{self.place}: {self.message}"
+        """One line, whatever the file holds."""
+        text = f"{self.place}: {self.field}: {self.message}" if self.field else f"{self.place}: {self.message}"
+        if text.isprintable():
+            return text
+        return "".join(sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in text)
 
 
 class StreamError(SettingsError):

@@ -60,6 +60,9 @@ def load(
         file = DEFAULT_FILE
     if file is not None:
         for key, value in _flat(read_yaml(Path(file)), str(file), known):
+            if key == "streams" and isinstance(value, dict):
+                # they are read by themselves, where they are: an error in one of them has a line
+                value = [f"{file}#{name}" for name in value]
             values[key] = _value(known[key], value, f"{file}: {key}")
     for variable, text in (environ or {}).items():
         if text and (leaf := _of_variable(variable, text, known)):

@@ -226,6 +226,16 @@ class Settings(Struct, frozen=True, kw_only=True):
         dict[str, dict[str, str]],
         Meta(description="Version labels: `{model: {label: version}}`. What was set through the admin API wins."),
     ] = {}
+    streams: Annotated[
+        tuple[str, ...],
+        Meta(
+            description="Streams: their files, or folders of them. In this file also a mapping by name of the streams"
+            " themselves; see [streams](streams.md)."
+        ),
+    ] = ()
+    streams_port: Annotated[
+        Port, Meta(description="Metrics, probes and `/admin/v1/streams` of `sluice streams run`. 0: any free one.")
+    ] = 8012
     limits: Limits = Limits()
     queue: Queue = Queue()
     batching: Batching = Batching()
