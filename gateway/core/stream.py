@@ -330,6 +330,8 @@ class Adapter:
     input    opens an Input
     output   opens an Output
     redrive  an Output too, of the input's settings: it puts messages back to where the input reads them
+    letters  an Input, of the output's settings: it gives the dead letters back that the output was given, each value as
+             it was written; acknowledging takes them away
     """
 
     name: str
@@ -337,6 +339,7 @@ class Adapter:
     input: Door | None = None
     output: Door | None = None
     redrive: Door | None = None
+    letters: Door | None = None
 
 
 class Delivery(Enum):
