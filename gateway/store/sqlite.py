@@ -11,14 +11,15 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, Self, TypeVar
+from typing import Final, Self, TypeVar
 
 import msgspec
 
 from gateway.core.errors import Conflict, NotFound, Unavailable
-from gateway.store.contract import Act, ApiKey, AuditEntry, DesiredModel, DesiredSplit, Mutation, State
+from gateway.store.contract import Act, AuditEntry, Mutation, State
 from gateway.store.lock import FolderLock
 from gateway.store.migrations import migrate
+from gateway.store.rows import KINDS, changes, new_blobs, state_of, text
 
 FILE: Final = "control.db"
 
@@ -147,76 +148,28 @@ class SqliteStore:
     @staticmethod
     def _state(db: sqlite3.Connection) -> State:
         (revision,) = db.execute("SELECT value FROM revision").fetchone()
-        return State(
-            revision,
-            {
-                name: DesiredModel(bool(loaded), generation, config, _json.decode(files))
-                for name, loaded, generation, config, files in db.execute(
-                    "SELECT name, loaded, generation, config, files FROM models ORDER BY name"
-                )
-            },
-            {
-                model: DesiredSplit(salt, _json.decode(arms, type=tuple[tuple[str, float], ...]))
-                for model, salt, arms in db.execute("SELECT model, salt, arms FROM splits ORDER BY model")
-            },
-            {
-                model: _json.decode(labels)
-                for model, labels in db.execute("SELECT model, labels FROM labels ORDER BY model")
-            },
-            {
-                id_: ApiKey(name, digest, _json.decode(allow, type=tuple[tuple[str, str], ...]), created, expires)
-                for id_, name, digest, allow, created, expires in db.execute(
-                    "SELECT id, name, digest, allow, created, expires FROM keys ORDER BY id"
-                )
-            },
-        )
-
-
-def _text(value: Any) -> str:
-    return _json.encode(value).decode()
+        select = {kind.name: f"SELECT {', '.join(kind.columns)} FROM {kind.name}" for kind in KINDS}  # noqa: S608
+        return state_of(revision, {name: db.execute(query) for name, query in select.items()})
 
 
 def _write_rows(db: sqlite3.Connection, old: State, new: State) -> None:
-    """Only the rows that differ."""
-    for table, key, was, now, row in (
-        (
-            "models",
-            "name",
-            old.models,
-            new.models,
-            lambda m: (m.loaded, m.generation, m.config, _text(m.files)),
-        ),
-        ("splits", "model", old.splits, new.splits, lambda s: (s.salt, _text(s.arms))),
-        ("labels", "model", old.labels, new.labels, lambda labels: (_text(labels),)),
-        (
-            "keys",
-            "id",
-            old.keys,
-            new.keys,
-            lambda k: (k.name, k.digest, _text(k.allow), k.created, k.expires),
-        ),
-    ):
-        db.executemany(f"DELETE FROM {table} WHERE {key} = ?", [(k,) for k in was if k not in now])  # noqa: S608
-        for name, value in now.items():
-            if was.get(name) != value:
-                cells = (name, *row(value))
-                marks = ", ".join("?" * len(cells))
-                db.execute(f"INSERT OR REPLACE INTO {table} VALUES ({marks})", cells)  # noqa: S608
+    for kind, gone, rows in changes(old, new):
+        db.executemany(f"DELETE FROM {kind.name} WHERE {kind.columns[0]} = ?", [(key,) for key in gone])  # noqa: S608
+        marks = ", ".join("?" * len(kind.columns))
+        columns = ", ".join(kind.columns)
+        db.executemany(f"INSERT OR REPLACE INTO {kind.name} ({columns}) VALUES ({marks})", rows)  # noqa: S608
     db.execute("UPDATE revision SET value = ?", (new.revision,))
 
 
 def _write_blobs(db: sqlite3.Connection, new: State, blobs: Mapping[str, bytes]) -> None:
-    wanted = {digest for model in new.models.values() for digest in model.files.values()}
     have = {digest for (digest,) in db.execute("SELECT digest FROM blobs")}
-    for digest in wanted - have:
-        if digest not in blobs:
-            raise NotFound(f"a model refers to the blob {digest}, which is not in the control state")
-        db.execute("INSERT INTO blobs VALUES (?, ?)", (digest, blobs[digest]))
-    db.executemany("DELETE FROM blobs WHERE digest = ?", [(digest,) for digest in have - wanted])
+    fresh, gone = new_blobs(new, have, blobs)
+    db.executemany("INSERT INTO blobs VALUES (?, ?)", fresh.items())
+    db.executemany("DELETE FROM blobs WHERE digest = ?", [(digest,) for digest in gone])
 
 
 def _write_audit(db: sqlite3.Connection, before: int, after: int, act: Act) -> None:
     db.execute(
         "INSERT INTO audit (at, before, after, actor, origin, action, target, detail) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-        (time.time(), before, after, act.actor, act.origin, act.action, act.target, _text(act.detail)),
+        (time.time(), before, after, act.actor, act.origin, act.action, act.target, text(act.detail)),
     )
