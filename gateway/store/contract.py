@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Protocol
+
+from gateway.core.errors import Unavailable
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,16 +81,42 @@ class Act:
 
 @dataclass(frozen=True, slots=True)
 class AuditEntry:
-    """One line of the trail. `at` is seconds since the epoch; `before` and `after` are revisions."""
+    """One line of the trail. `at` is seconds since the epoch; `before` and `after` are revisions.
+
+    machine   whose gateway was asked, where several share the store
+    """
 
     id: int
     at: float
     before: int
     after: int
     act: Act
+    machine: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """A gateway that shares the store, as it last said itself.
+
+    revision   in force in all of its workers
+    troubles   model → why it is not served there as it is desired
+    silence    seconds since it said so, by the store's clock
+    live       whether that is so short that it counts as running
+    """
+
+    name: str
+    program: str
+    revision: int
+    troubles: Mapping[str, str]
+    silence: float
+    live: bool
 
 
 Mutation = Callable[[State], State]
+
+
+class Unusable(Unavailable):
+    """The store is there, and somebody must change something before it can be used: waiting does not help."""
 
 
 class Store(Protocol):
@@ -122,3 +151,29 @@ class Store(Protocol):
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None: ...
+
+
+class Channel(Protocol):
+    """How one gateway and the others hear of each other. All raise Unavailable; then it is of no use any more."""
+
+    async def tell(self, revision: int, troubles: Mapping[str, str]) -> int:
+        """Says what is in force here, for as long as it is said again; returns the store's newest revision."""
+        ...
+
+    async def news(self, limit: float) -> None:
+        """Returns when somebody changed something or said that it is in force, at the latest after `limit` seconds."""
+        ...
+
+    async def leave(self) -> None:
+        """Says that this gateway ends, so that nobody waits for it."""
+        ...
+
+
+class SharedStore(Store, Protocol):
+    """One that several gateways have in common."""
+
+    def channel(self) -> AbstractAsyncContextManager[Channel]: ...
+
+    async def machines(self) -> list[Machine]:
+        """Those that say something, by name."""
+        ...

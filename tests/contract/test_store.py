@@ -1,7 +1,7 @@
-"""What every `gateway.store.contract.Store` does. A new implementation is one more entry of STORES."""
+"""What every `gateway.store.contract.Store` does. A new implementation is one more case of `make`."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
 from hashlib import sha256
@@ -14,24 +14,39 @@ from hypothesis import strategies as st
 
 from gateway.core.errors import Conflict, NotFound
 from gateway.store.contract import Act, ApiKey, DesiredModel, DesiredSplit, Mutation, State, Store
+from gateway.store.postgresql.store import PostgresqlStore
 from gateway.store.sqlite import SqliteStore
 
 Make = Callable[[Path], AbstractAsyncContextManager[Store]]
-
-STORES: dict[str, Make] = {
-    "sqlite-file": lambda folder: SqliteStore(folder / "state"),
-    "sqlite-memory": lambda folder: SqliteStore(None),
-}
 
 ACT = Act("ann", "127.0.0.1", "split.set", "fraud", {"weights": {"1": 90, "2": 10.5}})
 SPLIT = DesiredSplit("salt", (("2", 10.5), ("1", 90.0)))
 
 
-@pytest.fixture(params=STORES)
-def run(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[Callable[[Store], Awaitable[Any]]], Any]:
+@pytest.fixture(scope="session", params=["sqlite-file", "sqlite-memory", "postgresql"])
+def make(request: pytest.FixtureRequest) -> Iterator[Make]:
+    """Makes a store that nobody has used yet. Takes a folder that is its own."""
+    if request.param == "sqlite-file":
+        yield lambda folder: SqliteStore(folder / "state")
+    elif request.param == "sqlite-memory":
+        yield lambda folder: SqliteStore(None)
+    else:
+        server, made = request.getfixturevalue("postgresql"), []
+
+        def one(folder: Path) -> PostgresqlStore:
+            made.append(server.database())
+            return PostgresqlStore(made[-1], folder / "state", "here")
+
+        yield one
+        for url in made:
+            server.drop(url)
+
+
+@pytest.fixture
+def run(make: Make, tmp_path: Path) -> Callable[[Callable[[Store], Awaitable[Any]]], Any]:
     def run(body: Callable[[Store], Awaitable[Any]]) -> Any:
         async def go() -> Any:
-            async with STORES[request.param](tmp_path) as store:
+            async with make(tmp_path) as store:
                 return await body(store)
 
         return asyncio.run(go())
@@ -192,7 +207,6 @@ states = st.builds(
 )
 
 
-@pytest.mark.parametrize("make", STORES.values(), ids=STORES.keys())
 @settings(max_examples=25, deadline=None)
 @given(sequence=st.lists(states, max_size=4))
 def test_any_sequence_of_states(make: Make, sequence: list[State], tmp_path_factory: pytest.TempPathFactory) -> None:

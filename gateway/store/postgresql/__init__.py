@@ -1,0 +1,1 @@
+"""The control state in PostgreSQL, for several machines. Needs the extra `sluice[postgresql]`."""

@@ -1,0 +1,157 @@
+"""Connections to PostgreSQL, none of which may wait for longer than it is given."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
+from types import TracebackType
+from typing import Any, Final, Self
+from urllib.parse import parse_qs, urlsplit
+from weakref import WeakSet
+
+import asyncpg
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy.pool import NullPool
+
+from gateway.core.errors import Unavailable
+from gateway.store.contract import Unusable
+
+#: seconds to connect, which a server that is there takes a few milliseconds for
+CONNECT_LIMIT: Final = 2.0
+#: seconds for a transaction, the connection included
+LIMIT: Final = 4.0
+#: seconds that the server has to take leave of a connection
+CLOSE_LIMIT: Final = 1.0
+#: connections that are kept; one more in need, and one that listens
+POOL: Final = 2
+
+_MILLISECONDS: Final = 1000
+
+
+#: wrong password, wrong user, no such database, no rights, a URL that contradicts itself
+_UNUSABLE: Final = (
+    asyncpg.InvalidAuthorizationSpecificationError,
+    asyncpg.InvalidCatalogNameError,
+    asyncpg.InsufficientPrivilegeError,
+    asyncpg.exceptions.ClientConfigurationError,
+)
+
+
+class Database:
+    """Reached by a libpq URL: several hosts, `sslmode` and the like are asyncpg's to understand.
+
+    url    with its password, which no message shows
+    name   of the program, as the server's own views show it
+    """
+
+    def __init__(self, url: str, name: str) -> None:
+        self.name = shown(url)
+        self._url = url
+        self._program = name
+        self._engine: AsyncEngine | None = None
+        self._single: AsyncEngine | None = None
+        self._connections: WeakSet[asyncpg.Connection] = WeakSet()
+
+    async def __aenter__(self) -> Self:
+        """Connects to nothing yet."""
+        shared: dict[str, Any] = {"async_creator": self._connect, "hide_parameters": True}
+        dialect = "postgresql+asyncpg://"
+        self._engine = create_async_engine(
+            dialect, pool_size=POOL, max_overflow=1, pool_timeout=LIMIT, pool_pre_ping=True, **shared
+        )
+        self._single = create_async_engine(dialect, poolclass=NullPool, isolation_level="AUTOCOMMIT", **shared)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        engine, self._engine, self._single = self._engine, None, None
+        if engine:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(CLOSE_LIMIT):
+                    await engine.dispose()
+        # those whose server does not say goodbye
+        for connection in self._connections:
+            connection.terminate()
+
+    @asynccontextmanager
+    async def transaction(self, limit: float = LIMIT, isolation: str = "") -> AsyncIterator[AsyncConnection]:
+        """Committed at the end, or rolled back. Raises Unavailable, the body's own errors as they are.
+
+        limit   seconds, for both sides: a client that vanishes does not keep others waiting either
+        """
+        if self._engine is None:
+            raise Unavailable(f"control state '{self.name}' is not open")
+        with self.translated(limit):
+            async with asyncio.timeout(limit), self._engine.connect() as connection:
+                if isolation:
+                    await connection.execution_options(isolation_level=isolation)
+                async with connection.begin():
+                    if limit > LIMIT:
+                        milliseconds = int(limit * _MILLISECONDS)
+                        await connection.exec_driver_sql(f"SET LOCAL statement_timeout = {milliseconds}")
+                    yield connection
+
+    @asynccontextmanager
+    async def single(self) -> AsyncIterator[AsyncConnection]:
+        """A connection of its own, which commits by itself, and is closed at the end. Raises as `transaction` does."""
+        if self._single is None:
+            raise Unavailable(f"control state '{self.name}' is not open")
+        with self.translated(LIMIT):
+            async with self._single.connect() as connection:
+                try:
+                    yield connection
+                finally:
+                    await connection.invalidate()
+
+    @contextmanager
+    def translated(self, limit: float) -> Iterator[None]:
+        """What the driver raises becomes Unavailable."""
+        try:
+            yield
+        except TimeoutError as error:
+            raise Unavailable(f"control state '{self.name}': no answer within {limit:g} s") from error
+        except (SQLAlchemyError, asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
+            raise self._translation(error) from error
+
+    def _translation(self, error: Exception) -> Unavailable:
+        # of SQLAlchemy's message only what the server said: the rest is the statement
+        cause = error.orig if isinstance(error, DBAPIError) and error.orig else error
+        driver = cause.__cause__ or cause
+        lines = str(driver).strip().splitlines()
+        message = f"control state '{self.name}': {lines[0] if lines else type(driver).__name__}"
+        return Unusable(message) if isinstance(driver, _UNUSABLE) else Unavailable(message)
+
+    async def _connect(self, *args: Any, **options: Any) -> Any:
+        milliseconds = str(int(LIMIT * _MILLISECONDS))
+        chosen = {
+            "application_name": self._program,
+            "statement_timeout": milliseconds,
+            "idle_in_transaction_session_timeout": milliseconds,
+        }
+        parts = urlsplit(self._url)
+        given = parse_qs(parts.query)
+        # of several servers the one that takes changes
+        several = {"target_session_attrs": "read-write"} if "," in parts.netloc else {}
+        try:
+            connection = await asyncpg.connect(
+                self._url,
+                timeout=CONNECT_LIMIT,
+                server_settings={key: value for key, value in chosen.items() if key not in given},
+                **{key: value for key, value in several.items() if key not in given},
+            )
+        except TimeoutError as error:
+            raise Unavailable(f"control state '{self.name}': no connection within {CONNECT_LIMIT:g} s") from error
+        except ValueError as error:
+            raise Unusable(f"control state '{self.name}': {error}") from error
+        self._connections.add(connection)
+        return connection
+
+
+def shown(url: str) -> str:
+    """The URL as logs and messages may have it: without password, and without what follows the database."""
+    parts = urlsplit(url)
+    user, at, hosts = parts.netloc.rpartition("@")
+    return f"{parts.scheme}://{user.partition(':')[0]}{at}{hosts}{parts.path}"
