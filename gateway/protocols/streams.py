@@ -1,0 +1,101 @@
+"""The routes of streams on an admin port: what runs, pausing and resuming it, putting dead letters back."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Annotated, Any, Final, Protocol
+
+import msgspec
+from msgspec import Meta, Struct
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from gateway.core.errors import SluiceError
+from gateway.protocols.admin import Probes, TokenNeeded
+from gateway.protocols.errors import on_error
+from gateway.protocols.rest.body import parse, read
+
+MAX_BODY: Final = 1 << 16
+
+
+class Streams(Protocol):
+    """The streams of this process, or of others that it speaks for. Views are fit for JSON.
+
+    All that take a name raise NotFound.
+    """
+
+    async def list(self) -> Sequence[Mapping[str, Any]]: ...
+
+    async def show(self, name: str) -> Mapping[str, Any]: ...
+
+    async def pause(self, name: str, reason: str) -> None: ...
+
+    async def resume(self, name: str) -> None: ...
+
+    async def redrive(self, name: str, limit: int | None) -> Mapping[str, Any]:
+        """Raises Unsupported where the stream's adapters cannot, Unavailable where this process does not run it."""
+        ...
+
+
+class PauseBody(Struct, forbid_unknown_fields=True):
+    reason: Annotated[str, Meta(max_length=500)] = ""
+
+
+class RedriveBody(Struct, forbid_unknown_fields=True):
+    limit: Annotated[int, Meta(ge=1)] | None = None
+
+
+class StreamRoutes:
+    def __init__(self, streams: Streams) -> None:
+        self._streams = streams
+
+    def routes(self) -> list[Route]:
+        base = "/admin/v1/streams"
+        return [
+            Route(base, self.list),
+            Route(base + "/{name}", self.show),
+            Route(base + "/{name}/pause", self.pause, methods=["POST"]),
+            Route(base + "/{name}/resume", self.resume, methods=["POST"]),
+            Route(base + "/{name}/redrive", self.redrive, methods=["POST"]),
+        ]
+
+    async def list(self, request: Request) -> Response:
+        return _json({"streams": await self._streams.list()})
+
+    async def show(self, request: Request) -> Response:
+        return _json(await self._streams.show(request.path_params["name"]))
+
+    async def pause(self, request: Request) -> Response:
+        body = parse(await read(request, MAX_BODY), PauseBody)
+        await self._streams.pause(request.path_params["name"], body.reason)
+        return await self.show(request)
+
+    async def resume(self, request: Request) -> Response:
+        await self._streams.resume(request.path_params["name"])
+        return await self.show(request)
+
+    async def redrive(self, request: Request) -> Response:
+        body = parse(await read(request, MAX_BODY), RedriveBody)
+        return _json(await self._streams.redrive(request.path_params["name"], body.limit))
+
+
+def streams_app(
+    streams: Streams,
+    *,
+    token: str,
+    render: Callable[[], Awaitable[bytes]],
+    content_type: str,
+    ready: Callable[[], bool],
+) -> Starlette:
+    """The admin port of a process that runs streams and nothing else."""
+    routes = [*Probes(render, content_type, ready).routes(), *StreamRoutes(streams).routes()]
+    handlers = dict.fromkeys((SluiceError, HTTPException, Exception), on_error)
+    return Starlette(routes=routes, exception_handlers=handlers, middleware=[Middleware(TokenNeeded, token=token)])
+
+
+def _json(document: Any) -> Response:
+    return Response(msgspec.json.encode(document), 200, {"Cache-Control": "no-store"}, media_type="application/json")
