@@ -51,11 +51,11 @@ def folder_of(stream: Stream) -> Path:
 def _mapping(stream: Stream, signature: Signature) -> Iterator[Problem]:
     at = stream.places
     if whole_requests(stream.decode):
-        if not whole_requests(stream.encode):
-            yield at.problem("encode.format", "expected oip-json, because infer requests are decoded")
+        if not whole_requests(stream.encode) or stream.decode.binary != stream.encode.binary:
+            yield at.problem("encode.format", "expected the format of `decode`, because infer requests are decoded")
         return
     if whole_requests(stream.encode):
-        yield at.problem("encode.format", "oip-json is for streams that decode infer requests, by oip-json too")
+        yield at.problem("encode.format", "this format answers infer requests, which are not what is decoded")
         return
     for problem in Mapping(stream.entries).validate(signature, documents=stream.decode.documents):
         yield at.problem(_path(stream, problem.input, problem.pick), problem.message)

@@ -156,15 +156,33 @@ class CopybookDecode(_Copybook, frozen=True, kw_only=True, forbid_unknown_fields
         return CopybookDecoder(self.layout(target), target.fields, self.conventions())
 
 
-class OipDecode(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A whole infer request a record, as a REST client would post it: it names the inputs itself, `map` does not."""
+class ColumnsDecode(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The columns of a database, as they are; records that come as bytes are JSON objects of the same fields."""
 
     documents: ClassVar[bool] = False
 
     def open(self, target: Target) -> Decoder:
+        from gateway.codecs.records.table import TableDecoder
+
+        return TableDecoder(target.fields)
+
+
+class OipDecode(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A whole infer request a record, as a REST client would post it: it names the inputs itself, `map` does not."""
+
+    documents: ClassVar[bool] = False
+    binary: ClassVar[bool] = False
+
+    def open(self, target: Target) -> Decoder:
         from gateway.codecs.records.oip import OipDecoder
 
-        return OipDecoder(target.model, target.signature)
+        return OipDecoder(target.model, target.signature, binary=self.binary)
+
+
+class OipProtobufDecode(OipDecode, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The same as the message ModelInferRequest of the gRPC API."""
+
+    binary: ClassVar[bool] = True
 
 
 class JsonEncode(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -216,13 +234,32 @@ class CopybookEncode(_Copybook, frozen=True, kw_only=True, forbid_unknown_fields
         return CopybookEncoder(self.layout(target), sources(self), self.conventions())
 
 
+class ColumnsEncode(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Columns, for a database; an output that takes bytes is given JSON objects."""
+
+    fields: _Names
+
+    def open(self, target: Target) -> Encoder:
+        from gateway.codecs.records.table import TableEncoder
+
+        return TableEncoder(sources(self))
+
+
 class OipEncode(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The reply that REST would give, for streams that decode whole requests."""
+
+    binary: ClassVar[bool] = False
 
     def open(self, target: Target) -> Encoder:
         from gateway.codecs.records.oip import OipEncoder
 
-        return OipEncoder(target.model, target.signature)
+        return OipEncoder(target.model, target.signature, binary=self.binary)
+
+
+class OipProtobufEncode(OipEncode, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The same as the message ModelInferResponse of the gRPC API."""
+
+    binary: ClassVar[bool] = True
 
 
 DECODE: Final[dict[str, type[Struct]]] = {
@@ -231,7 +268,9 @@ DECODE: Final[dict[str, type[Struct]]] = {
     "csv": CsvDecode,
     "fixed": FixedDecode,
     "copybook": CopybookDecode,
+    "columns": ColumnsDecode,
     "oip-json": OipDecode,
+    "oip-protobuf": OipProtobufDecode,
 }
 ENCODE: Final[dict[str, type[Struct]]] = {
     "json": JsonEncode,
@@ -239,13 +278,15 @@ ENCODE: Final[dict[str, type[Struct]]] = {
     "csv": CsvEncode,
     "fixed": FixedEncode,
     "copybook": CopybookEncode,
+    "columns": ColumnsEncode,
     "oip-json": OipEncode,
+    "oip-protobuf": OipProtobufEncode,
 }
 
 
 def whole_requests(settings: Any) -> bool:
     """The records are infer requests: there is nothing to map."""
-    return isinstance(settings, OipDecode)
+    return isinstance(settings, (OipDecode, OipEncode))
 
 
 def sources(settings: Any) -> dict[str, str]:

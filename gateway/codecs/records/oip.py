@@ -1,7 +1,7 @@
 """Whole infer requests as records: what a client would post to REST is a message, and so is the reply.
 
-Format: Open Inference Protocol v2, "Inference Request JSON Object"; JSON alone, since a message has no header that
-would say where binary tensors begin.
+Formats: Open Inference Protocol v2, "Inference Request JSON Object", JSON alone, since a message has no header that
+would say where binary tensors begin; and the message ModelInferRequest of its gRPC API.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Final
 
 import numpy as np
 
-from gateway.codecs import body
+from gateway.codecs import body, protobuf
 from gateway.codecs.records.columns import MODEL, TOMBSTONE, VERSION, Columns, Encoded, objects, pick
 from gateway.codecs.wishes import ReplyForm
 from gateway.core.errors import InvalidArgument, SluiceError, Unsupported
@@ -25,14 +25,18 @@ _FORM: Final = "$form"
 
 
 class OipDecoder:
-    """A record may have several rows of the model's inputs: `Columns.counts` says how many."""
+    """A record may have several rows of the model's inputs: `Columns.counts` says how many.
 
-    def __init__(self, model: str, signature: Signature) -> None:
+    binary  records are protobuf messages, else JSON
+    """
+
+    def __init__(self, model: str, signature: Signature, *, binary: bool = False) -> None:
         """Raises Unsupported where requests to the model cannot be scored together."""
         if signature.ragged or not signature.batched:
             raise Unsupported(f"requests to model '{model}' cannot be records: its rows cannot be scored together")
         self._model: Final = model
         self._signature: Final = signature
+        self._binary: Final = binary
 
     def decode(self, values: Sequence[bytes | None]) -> Columns:
         counts = np.zeros(len(values), np.int64)
@@ -55,9 +59,16 @@ class OipDecoder:
         return columns
 
     def _request(self, value: bytes) -> tuple[InferRequest, ReplyForm]:
-        request, form = body.decode(value, None, self._model, "", None)
+        if self._binary:
+            request, form = protobuf.decode(value)
+        else:
+            request, form = body.decode(value, None, self._model, "", None)
+        if request.model not in ("", self._model):
+            raise InvalidArgument(f"the request is for model '{request.model}', expected '{self._model}' or none")
+        if request.version:
+            raise InvalidArgument(f"the request asks for version '{request.version}', which the stream decides")
         for wish in (form.default, *form.outputs.values()):
-            if wish.binary or wish.shared is not None:
+            if wish.shared is not None or (wish.binary and not self._binary):
                 raise Unsupported("binary and shared memory outputs are for requests, not for records")
         request.rows = self._signature.check(request.inputs)
         self._signature.check_outputs(request.outputs)
@@ -84,9 +95,10 @@ class OipDecoder:
 class OipEncoder:
     """Replies as REST writes them: the outputs that the request asked for in its form, the version that answered."""
 
-    def __init__(self, model: str, signature: Signature) -> None:
+    def __init__(self, model: str, signature: Signature, *, binary: bool = False) -> None:
         self._model: Final = model
         self._signature: Final = signature
+        self._binary: Final = binary
 
     def encode(self, columns: Columns) -> Encoded:
         """`columns` has the outputs, and the version that answered in the column `VERSION`."""
@@ -107,10 +119,15 @@ class OipEncoder:
                 {name: outputs[name][begin : begin + count] for name in wanted or names},
             )
             try:
-                parts, _ = body.encode(response, form, self._signature, None)
-                values.append(b"".join(parts))
+                values.append(self._value(response, form))
             except SluiceError as error:
                 encoded.errors[row] = error.message
                 values.append(b"")
             begin += count
         return encoded
+
+    def _value(self, response: InferResponse, form: ReplyForm) -> bytes:
+        if self._binary:
+            return b"".join(protobuf.encode(response, form, self._signature, None))
+        parts, _ = body.encode(response, form, self._signature, None)
+        return b"".join(parts)

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from gateway import pb
 from gateway.codecs.records.columns import VERSION, objects
 from gateway.codecs.records.oip import OipDecoder, OipEncoder
 from gateway.core.errors import Unsupported
@@ -96,3 +97,33 @@ def test_models_whose_requests_cannot_be_merged() -> None:
     for shape, batched in (((-1, -1), True), ((-1, 2), False)):
         with pytest.raises(Unsupported, match="cannot be scored together"):
             OipDecoder("m", Signature([TensorSpec("x", FP32, shape)], [], batched=batched))
+
+
+def message(rows: int, start: float = 0, **more: Any) -> bytes:
+    tensors = [
+        {"name": "x", "shape": [rows, 2], "datatype": "FP32", "contents": {"fp32_contents": range(2 * rows)}},
+        {"name": "s", "shape": [rows], "datatype": "BYTES", "contents": {"bytes_contents": [b"a"] * rows}},
+    ]
+    return bytes(pb.message("ModelInferRequest")(inputs=tensors, **more).SerializeToString())
+
+
+def test_messages_of_the_grpc_api() -> None:
+    values = [
+        message(2, id="7", model_name="m"),
+        b"\xff",
+        message(1),
+        message(1, model_version="2"),
+        message(1, model_name="n"),
+    ]
+    columns = OipDecoder("m", SIGNATURE, binary=True).decode(values)
+    assert sorted(columns.errors) == [1, 3, 4]
+    assert "failed to parse" in columns.errors[1]
+    assert columns.errors[4] == "the request is for model 'n', expected 'm' or none"
+    assert columns.errors[3] == "the request asks for version '2', which the stream decides"
+    good = columns.good()
+    inputs = OipDecoder("m", SIGNATURE, binary=True).inputs(good)
+    outputs = {"y": inputs["x"].sum(axis=1), "z": inputs["x"], VERSION: objects(["3"] * 3)}
+    encoded = OipEncoder("m", SIGNATURE, binary=True).encode(good.joined(outputs))
+    reply = pb.message("ModelInferResponse").FromString(encoded.values[0])
+    assert (reply.id, reply.model_name, reply.model_version) == ("7", "m", "3")
+    assert np.frombuffer(reply.raw_output_contents[0], "<f4").tolist() == [1.0, 5.0]
