@@ -36,6 +36,9 @@ async def serve(settings: Settings) -> int:
         # sockets are bound before anything is loaded: a port that is taken is known at once
         rest_socket = stack.enter_context(bind(settings.host, settings.http_port))
         admin_socket = stack.enter_context(bind(settings.admin_host, settings.admin_port))
+        grpc_socket = None
+        if settings.grpc_port != "off":
+            grpc_socket = stack.enter_context(bind(settings.host, settings.grpc_port))
 
         store = await stack.enter_async_context(SqliteStore(Path(settings.state)))
         token = admin_token(settings)
@@ -45,7 +48,7 @@ async def serve(settings: Settings) -> int:
         follower = Follower(engine.manager, engine.splits, settings, store.blob)
         plane = ControlPlane(store, follower, settings)
         stack.push_async_callback(plane.close)
-        serving = Serving(settings, engine, plane, stop, token, tracer)
+        serving = Serving(settings, engine, plane, stop, token, tracer, grpc_socket)
         admin = Service(
             admin_app(
                 plane,

@@ -16,7 +16,7 @@ from gateway.dataplane import Dataplane
 from gateway.models.batcher import BatchPolicy
 from gateway.models.engine import onnx_engine
 from gateway.models.manager import Manager
-from gateway.models.memory import trim
+from gateway.models.memory import forget_start, trim
 from gateway.models.onnx import Runtime
 from gateway.models.repository import Repository
 from gateway.routing.split import Splits
@@ -80,3 +80,4 @@ def settle_memory() -> None:
     gc.freeze()
     gc.set_threshold(20_000, 20, 50)
     trim()
+    forget_start()

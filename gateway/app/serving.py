@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 class Serving:
-    """Constructed on the event loop, which binds the gRPC port; `ports` are to be started."""
+    """Constructed on the event loop. `grpc_socket` is bound; None where gRPC is off."""
 
     def __init__(
         self,
@@ -38,6 +38,7 @@ class Serving:
         stop: Stop,
         token: str,
         tracer: Tracer | None,
+        grpc_socket: socket.socket | None,
     ) -> None:
         self._settings = settings
         self._engine = engine
@@ -52,11 +53,11 @@ class Serving:
             tracer=tracer,
         )
         self.grpc: GrpcServer | None = None
-        if settings.grpc_port != "off":
+        if grpc_socket is not None:
             # its libraries take memory and time: they are loaded where the port is on
             from gateway.protocols.grpc.port import grpc_port
 
-            self.grpc = grpc_port(settings, engine.dataplane, calls, regions, tracer)
+            self.grpc = grpc_port(settings, grpc_socket, engine.dataplane, calls, regions, tracer)
             stop.watchers.append(self.grpc.health.changed)
         self.rest = Service(
             rest_app(calls, max_body=settings.limits.json_body, max_files=LOAD_FILES_BYTES),

@@ -106,10 +106,7 @@ class Tls(Struct, frozen=True, kw_only=True):
     client_ca: Annotated[str, Meta(description="PEM file: who may sign clients' certificates.")] = ""
     client_auth: Annotated[
         Literal["none", "optional", "required"],
-        Meta(
-            description="Whether clients are asked for a certificate (mTLS). gRPC cannot ask without insisting:"
-            " `optional` is `none` there."
-        ),
+        Meta(description="Whether clients are asked for a certificate (mTLS), and turned away without one."),
     ] = "none"
     admin: Annotated[bool, Meta(description="The admin port speaks TLS too, with the same files.")] = False
 

@@ -18,7 +18,7 @@ def _code_kb() -> int:
     return total
 
 
-def test_code_that_only_a_start_runs_is_no_longer_resident_and_what_is_needed_comes_back():
+def test_code_that_only_a_start_runs_is_no_longer_resident_and_what_is_needed_comes_back() -> None:
     matrix = np.random.default_rng(1).random((64, 64))
     before, inverse = _code_kb(), np.linalg.inv(matrix)
     forget_start()

@@ -1,3 +1,1 @@
-"""The gRPC port. Only `server` knows the engine, grpcio's aio server; everything else is bytes, messages and numbers,
-so that another engine can take its place.
-"""
+"""The gRPC port: calls out of the streams of an HTTP/2 connection, on bytes, messages and numbers."""

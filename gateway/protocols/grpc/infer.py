@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import time
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -28,15 +27,15 @@ access = logging.getLogger(ACCESS)
 TIMER: Final = 0.005
 
 Metadata = Iterable[tuple[str, str | bytes]]
+Told = Callable[["InferCall"], None]
 
 
 class Terms:
-    """What a call says of its requests beside their messages. `deadline` is of ``time.monotonic``, 0 for none."""
+    """What the metadata of calls says of their requests."""
 
-    __slots__ = ("client", "deadline", "key", "raises", "traceparent", "tracestate")
+    __slots__ = ("client", "key", "raises", "traceparent", "tracestate")
 
-    def __init__(self, metadata: Metadata, remaining: float | None, client: str = "") -> None:
-        self.deadline = 0.0 if remaining is None else time.monotonic() + remaining
+    def __init__(self, metadata: Metadata, client: str = "") -> None:
         self.client = client
         self.key = ""
         self.traceparent: bytes | None = None
@@ -87,12 +86,6 @@ class Inference:
         self.streams = 0
         self.layouts = Layouts()
 
-    def begin(self, body: bytes, terms: Terms, *, streamed: bool = False) -> InferCall:
-        """Decodes and submits. The call returned may be settled already. Never raises."""
-        call = InferCall(self, terms, streamed)
-        call.start(body)
-        return call
-
 
 class InferCall:
     """One request, and what became of it.
@@ -102,11 +95,12 @@ class InferCall:
     """
 
     __slots__ = (
+        "_deadline",
         "_inference",
         "_request",
         "_terms",
+        "_told",
         "_trace",
-        "_waiter",
         "arrived",
         "error",
         "form",
@@ -114,7 +108,11 @@ class InferCall:
         "streamed",
     )
 
-    def __init__(self, inference: Inference, terms: Terms, streamed: bool) -> None:
+    def __init__(
+        self, inference: Inference, terms: Terms, told: Told, deadline: float = 0.0, streamed: bool = False
+    ) -> None:
+        """`told` is called once, when it is settled: that may be within `start`. `deadline` is of ``time.monotonic``,
+        0 for none."""
         self.arrived = time.perf_counter_ns()
         self.reply: bytes | None = None
         self.error: SluiceError | None = None
@@ -122,38 +120,30 @@ class InferCall:
         self.streamed = streamed
         self._inference = inference
         self._terms = terms
+        self._told: Told | None = told
+        self._deadline = deadline
         self._request: InferRequest | None = None
         self._trace: TraceContext | None = None
-        self._waiter: asyncio.Future[None] | None = None
 
     @property
     def settled(self) -> bool:
         return self.reply is not None or self.error is not None
 
-    async def wait(self) -> None:
-        """Until it is settled. For one caller; cancelling it takes the request out of the queue."""
-        if self.settled:
-            return
-        self._waiter = asyncio.get_running_loop().create_future()
-        try:
-            await self._waiter
-        except asyncio.CancelledError:
-            self.cancel()
-            raise
-
     def cancel(self) -> None:
-        """The caller went away, or its time is over."""
+        """The caller went away, or its time is over: nobody is told any more."""
+        self._told = None
         if self._request is not None and not self.settled:
             self._inference.dataplane.cancel(self._request)
 
     def start(self, body: bytes) -> None:
+        """Decodes and submits. Never raises."""
         inference, terms = self._inference, self._terms
         if inference.tracer is not None:
             self._trace = inference.tracer.sample(terms.traceparent, terms.tracestate, "grpc")
         try:
             self._submit(body)
         except Exception as error:  # noqa: BLE001 - whoever asks is answered, whatever goes wrong here
-            self._fail(self._told(error), body)
+            self._fail(_told(error), body)
 
     def _submit(self, body: bytes) -> None:
         inference, terms = self._inference, self._terms
@@ -164,8 +154,8 @@ class InferCall:
         request.arrived = self.arrived
         request.trace = self._trace
         request.key = terms.key
-        if terms.deadline:
-            left = terms.deadline - time.monotonic()
+        if self._deadline:
+            left = self._deadline - time.monotonic()
             if left <= 0:
                 raise DeadlineExceeded("the deadline was over before the request was read")
             if not request.timeout or left < request.timeout:
@@ -183,7 +173,7 @@ class InferCall:
             parts = encode(outcome, self.form, signature, inference.regions, final=self.streamed)
             self.reply = in_stream(parts) if self.streamed else b"".join(parts)
         except Exception as error:  # noqa: BLE001 - as above
-            self._fail(self._told(error))
+            self._fail(_told(error))
             return
         inference.outcomes["OK"] += 1
         self._settle(outcome)
@@ -200,22 +190,16 @@ class InferCall:
     def _settle(self, outcome: Outcome) -> None:
         if self._inference.observed:
             self._observe(outcome)
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
+        told, self._told = self._told, None
+        if told is not None:
+            told(self)
 
     def _expired(self, error: SluiceError) -> SluiceError:
         """What ran into the caller's own deadline is told so, and not to try again."""
-        deadline = self._terms.deadline
+        deadline = self._deadline
         if deadline and isinstance(error, Unavailable) and time.monotonic() >= deadline - TIMER:
             return DeadlineExceeded("the deadline was over before the request had its turn")
         return error
-
-    def _told(self, error: Exception) -> SluiceError:
-        """What the client hears of it."""
-        if isinstance(error, SluiceError):
-            return error
-        logger.error("a request failed", exc_info=error)
-        return Internal("internal error; the server's log has the reason")
 
     def _observe(self, outcome: Outcome) -> None:
         inference, request = self._inference, self._request
@@ -241,3 +225,11 @@ class InferCall:
 
 def _version(request: Any) -> str:
     return request.version if request is not None else ""
+
+
+def _told(error: Exception) -> SluiceError:
+    """What the client hears of it."""
+    if isinstance(error, SluiceError):
+        return error
+    logger.error("a request failed", exc_info=error)
+    return Internal("internal error; the server's log has the reason")

@@ -1,87 +1,172 @@
-"""The engine: grpcio's aio server. It carries bytes; what they mean is the other modules' of this folder.
-
-Handlers take and give bytes: grpcio's own (de)serializers would turn a message that cannot be read into an internal
-error. Channel arguments: https://grpc.github.io/grpc/core/group__grpc__arg__keys.html
-"""
+"""What the paths of the gRPC port are, and the port itself: bytes in, bytes out, on the HTTP/2 wire."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import os
-from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass
-from typing import Any, Final, NoReturn
-
-# the engine's own log says nothing that a status does not, and anybody who connects can make it write
-os.environ.setdefault("GRPC_VERBOSITY", "NONE")
-
-import grpc
-from google.protobuf.message import DecodeError
-from grpc.aio import ServicerContext
+import socket
+import ssl
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, field
+from typing import Any, Final
 
 from gateway import pb
-from gateway.core.errors import Internal, InvalidArgument, SluiceError, TooLarge, Unavailable
+from gateway.core.errors import Unsupported
 from gateway.protocols.bearer import presented
 from gateway.protocols.grpc import health, reflection, service
+from gateway.protocols.grpc.exchange import Call
+from gateway.protocols.grpc.head import Head, read_head
 from gateway.protocols.grpc.health import Health
 from gateway.protocols.grpc.infer import Inference, Terms
 from gateway.protocols.grpc.reflection import Reflection
 from gateway.protocols.grpc.service import Caller, InferenceService, Method
-from gateway.protocols.grpc.status import details_of, status_of, trailers_of
-from gateway.protocols.grpc.stream import Conversation
+from gateway.protocols.grpc.stream import InferStream, Reflect, Watch
+from gateway.protocols.grpc.unary import Handler, Infer, Unary
+from gateway.protocols.http2.connection import Connection
+from gateway.protocols.http2.headers import Field
+from gateway.protocols.http2.port import Port
+from gateway.protocols.http2.service import Limits, Service
+from gateway.protocols.http2.stream import Stream
 
 logger = logging.getLogger("sluice.protocols")
 
-#: calls of one connection in flight; further ones wait at the client
-STREAMS: Final = 1024
+Open = Callable[[Connection, int, Head], Call]
 
-_CODE: Final = {code.value[0]: code for code in grpc.StatusCode}
-_COMPRESSION: Final = {"gzip": grpc.Compression.Gzip, "deflate": grpc.Compression.Deflate}
-
-Bytes = bytes
-Context = ServicerContext[Bytes, Bytes]
-Unary = Callable[[bytes, Context], Awaitable[bytes]]
+_INFER: Final = f"/{service.SERVICE}/ModelInfer"
+_STREAM: Final = f"/{service.SERVICE}/ModelStreamInfer"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """Sizes in bytes, times in seconds; `max_connection_age` and its grace: 0 for no limit.
+    """Sizes in bytes, times in seconds.
 
-    message_bytes   of a message, decompressed
-    call_bytes      of a message that is neither inference nor a load call
-    load_bytes      of a load call
-    compression     "none", "gzip", "deflate": of replies of at least `min_compressed` bytes
-    reuse_port      another process may listen on the same port
+    call_bytes   of a message that is neither inference nor a load call
+    load_bytes   of a load call
+    held_bytes   of messages that are not complete, over all connections
+    coding       b"", b"gzip" or b"deflate": of replies of at least `min_compressed` bytes, to who takes it
     """
 
-    message_bytes: int = 64 << 20
     call_bytes: int = 8 << 20
     load_bytes: int = 8 << 20
-    header_bytes: int = 32 << 10
-    handshake_timeout: float = 10.0
-    connections: int = 8192
-    keepalive_time: float = 60.0
-    keepalive_timeout: float = 20.0
-    min_ping_interval: float = 10.0
-    max_connection_age: float = 0.0
-    max_connection_age_grace: float = 30.0
-    compression: str = "none"
+    held_bytes: int = 1 << 30
+    coding: bytes = b""
     min_compressed: int = 1024
-    reuse_port: bool = False
+    drain_timeout: float = 30.0
+    wire: Limits = field(default_factory=Limits)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Identity:
-    """PEM: the server's key and certificate, and who may sign those that clients must have; None for all clients."""
+class CallService(Service[Head]):
+    """Heads to calls."""
 
-    key: bytes
-    cert: bytes
-    client_ca: bytes | None = None
+    def __init__(self, inference: Inference, calls: InferenceService, health_: Health, options: Options) -> None:
+        super().__init__(options.wire)
+        self.coding = options.coding
+        self.min_compressed = options.min_compressed
+        self.most_held = options.held_bytes
+        #: bytes of messages that are not complete
+        self.held = 0
+        self._inference = inference
+        self._options = options
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._health = health_
+        self._calls = self._by_path(calls)
+
+    def head(self, fields: list[Field]) -> Head:
+        return read_head(fields)
+
+    def open(self, connection: Connection, number: int, head: Head) -> Stream:
+        if head.refusal:
+            stream: Stream = Refused(connection, number, head.refusal)
+        else:
+            stream = self._calls.get(head.path, self._unknown)(connection, number, head)
+        stream.promised = head.length
+        return stream
+
+    def spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    def _by_path(self, calls: InferenceService) -> dict[str, Open]:
+        known = pb.service(service.SERVICE).methods_by_name
+        options, reflecting = self._options, Reflection((service.SERVICE, health.SERVICE))
+        found: dict[str, Open] = {_INFER: self._open_infer, _STREAM: self._open_stream}
+        for name, method in calls.methods().items():
+            limit = options.load_bytes if name == "RepositoryModelLoad" else options.call_bytes
+            found[f"/{service.SERVICE}/{name}"] = self._unary(_handler(method, known[name]), limit)
+        found[f"/{health.SERVICE}/Check"] = self._unary(self._check, options.call_bytes)
+        found[f"/{health.SERVICE}/Watch"] = lambda connection, number, head: Watch(
+            self, connection, number, head, options.call_bytes, self._health
+        )
+        for name in (reflection.SERVICE, reflection.OLDER):
+            found[f"/{name}/ServerReflectionInfo"] = lambda connection, number, head: Reflect(
+                self, connection, number, head, options.call_bytes, reflecting
+            )
+        return found
+
+    def _open_infer(self, connection: Connection, number: int, head: Head) -> Call:
+        return Infer(self, connection, number, head, self._inference, self._terms_of(connection, head))
+
+    def _open_stream(self, connection: Connection, number: int, head: Head) -> Call:
+        return InferStream(self, connection, number, head, self._inference, self._terms_of(connection, head))
+
+    def _terms_of(self, connection: Connection, head: Head) -> Terms:
+        """Remembered with the head, which holds a place of the connection's memory of heads."""
+        terms: Terms | None = head.terms
+        if terms is None:
+            terms = head.terms = Terms(head.metadata, connection.peer)
+        return terms
+
+    def _unknown(self, connection: Connection, number: int, head: Head) -> Call:
+        return Unknown(self, connection, number, head, 0)
+
+    def _unary(self, handler: Handler, limit: int) -> Open:
+        return lambda connection, number, head: Unary(self, connection, number, head, limit, handler)
+
+    async def _check(self, body: bytes, call: Unary) -> bytes:
+        return self._health.check(body)
+
+
+class Refused(Stream):
+    """Not gRPC: the whole reply is known, and given once the request is over."""
+
+    __slots__ = ("_reply", "_since")
+
+    def __init__(self, connection: Connection, number: int, reply: bytes) -> None:
+        super().__init__(connection, number)
+        self._reply = reply
+        self._since = connection.service.now
+
+    def on_data(self, data: bytes) -> None:
+        self.consumed(len(data))
+
+    def on_end(self) -> None:
+        self.send(b"", b"", self._reply)
+
+    def on_lost(self) -> None:
+        """It holds nothing."""
+
+    def sweep(self, now: float) -> None:
+        if now - self._since > self.connection.service.limits.patience:
+            self.reset()
+
+
+class Unknown(Call):
+    """A method that is not there: the caller need not send its message."""
+
+    def on_begin(self) -> None:
+        self.fail(Unsupported(f"there is no method '{self.head.path}'"))
+
+    def on_message(self, body: bytes) -> None:
+        self.on_begin()
+
+    def on_complete(self) -> None:
+        self.on_begin()
 
 
 class GrpcServer:
-    """Constructed on the event loop. `bind`, then `start`, then `stop`."""
+    """Constructed on the event loop. `start`, then `drain` once clients are to go elsewhere, then `stop`."""
 
     def __init__(
         self,
@@ -89,218 +174,45 @@ class GrpcServer:
         calls: InferenceService,
         ready: Callable[[], bool],
         options: Options,
-        identity: Identity | None = None,
-        drain_timeout: float = 30.0,
+        listening: socket.socket,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
-        services = (service.SERVICE, health.SERVICE)
         self.inference = inference
-        self.port = 0
-        self.health = Health(ready, services)
-        self._reflection = Reflection(services)
-        self._options = options
-        self._identity = identity
-        self._drain_timeout = drain_timeout
-        self._conversations: dict[Conversation, asyncio.Task[Any]] = {}
-        self._stopping = False
-        self._server = grpc.aio.server(options=_arguments(options))
-        self._server.add_generic_rpc_handlers((_Handlers(self._handlers(calls)),))
-
-    def bind(self, host: str, port: int) -> int:
-        """Returns the port, which `port` tells from then on. Raises Unavailable in one line where it cannot be had."""
-        address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-        try:
-            if self._identity is None:
-                self.port = self._server.add_insecure_port(address)
-            else:
-                self.port = self._server.add_secure_port(address, _credentials(self._identity))
-        except RuntimeError as error:
-            raise Unavailable(f"cannot listen on {host}:{port} for gRPC: the address is in use or not ours") from error
-        return self.port
+        self.health = Health(ready, (service.SERVICE, health.SERVICE))
+        self.port = int(listening.getsockname()[1])
+        self._service = CallService(inference, calls, self.health, options)
+        self._port = Port(self._service, listening, tls)
+        self._drain_timeout = options.drain_timeout
 
     async def start(self) -> None:
-        await self._server.start()
+        await self._port.start()
 
     async def stop(self) -> None:
-        """Sends clients away, lets what is in flight end within the drain time-out, then cuts.
-
-        A stream that has nothing in flight is ended at once: its client may never say another word.
-        """
-        self._stopping = True
+        """Sends clients away, lets what is in flight end within the drain time-out, then cuts."""
+        self._port.stop_accepting()
         self.health.close()
-        for conversation, task in self._conversations.items():
-            if conversation.idle:
-                task.cancel()
-        await self._server.stop(self._drain_timeout)
-
-    # ---- inference
-
-    def _unary(self) -> Unary:
-        begin = self.inference.begin
-        compression = _COMPRESSION.get(self._options.compression)
-        smallest = self._options.min_compressed
-        told = self.inference.access_log
-
-        async def infer(body: bytes, context: Context) -> bytes:
-            terms = Terms(context.invocation_metadata(), context.time_remaining(), context.peer() if told else "")  # type: ignore[arg-type]
-            call = begin(body, terms)
-            if not call.settled:
-                await call.wait()
-            if call.error is not None:
-                await _abort(context, call.error)
-            reply: bytes = call.reply  # type: ignore[assignment]
-            if compression is not None and len(reply) >= smallest:
-                context.set_compression(compression)
-            return reply
-
-        return infer
-
-    async def _stream(self, requests: AsyncIterator[bytes], context: Context) -> None:
-        terms = Terms(context.invocation_metadata(), context.time_remaining(), context.peer())  # type: ignore[arg-type]
-        conversation = Conversation(self.inference, terms, self._writer(context))
-        task: asyncio.Task[Any] = asyncio.current_task()  # type: ignore[assignment]  # a handler runs in one
-        self._conversations[conversation] = task
-        try:
-            await conversation.run(requests)
-        except SluiceError as error:
-            await _abort(context, error)
-        except asyncio.CancelledError:
-            if not (self._stopping and conversation.idle):
-                raise
-            task.uncancel()
-            await _abort(context, Unavailable("the server is shutting down", retry_after=1.0))
-        finally:
-            del self._conversations[conversation]
-
-    def _writer(self, context: Context) -> Callable[[bytes], Awaitable[None]]:
-        compression = _COMPRESSION.get(self._options.compression)
-        if compression is None:
-            return context.write
-        context.set_compression(compression)
-        smallest = self._options.min_compressed
-
-        async def write(reply: bytes) -> None:
-            if len(reply) < smallest:
-                context.disable_next_message_compression()
-            await context.write(reply)
-
-        return write
-
-    # ---- all else
-
-    def _handlers(self, calls: InferenceService) -> dict[str, grpc.RpcMethodHandler[Any, Any]]:
-        """By the path of the call."""
-        known = pb.service(service.SERVICE).methods_by_name
-        options = self._options
-        found: dict[str, grpc.RpcMethodHandler[Any, Any]] = {
-            "ModelInfer": grpc.unary_unary_rpc_method_handler(self._unary()),
-            "ModelStreamInfer": grpc.stream_stream_rpc_method_handler(self._stream),
-        }
-        for name, method in calls.methods().items():
-            limit = options.load_bytes if name == "RepositoryModelLoad" else options.call_bytes
-            found[name] = grpc.unary_unary_rpc_method_handler(_called(method, known[name], limit))
-        reflecting: grpc.RpcMethodHandler[Any, Any] = grpc.stream_stream_rpc_method_handler(self._reflect)
-        return {
-            **{f"/{service.SERVICE}/{name}": handler for name, handler in found.items()},
-            f"/{health.SERVICE}/Check": grpc.unary_unary_rpc_method_handler(self._check),
-            f"/{health.SERVICE}/Watch": grpc.unary_stream_rpc_method_handler(self._watch),
-            f"/{reflection.SERVICE}/ServerReflectionInfo": reflecting,
-            f"/{reflection.OLDER}/ServerReflectionInfo": reflecting,
-        }
-
-    async def _check(self, body: bytes, context: Context) -> bytes:
-        try:
-            return self.health.check(body)
-        except (SluiceError, DecodeError) as error:
-            return await _abort(context, _read(error))
-
-    async def _watch(self, body: bytes, context: Context) -> None:
-        try:
-            async for reply in self.health.watch(body):
-                await context.write(reply)
-        except DecodeError as error:
-            await _abort(context, _read(error))
-
-    async def _reflect(self, requests: AsyncIterator[bytes], context: Context) -> None:
-        try:
-            async for body in requests:
-                await context.write(self._reflection.answer(body))
-        except DecodeError as error:
-            await _abort(context, _read(error))
+        for connection in list(self._service.connections):
+            for stream in list(connection.streams.values()):
+                if isinstance(stream, InferStream):
+                    stream.leave()
+        await self._port.close(self._drain_timeout)
 
 
-class _Handlers(grpc.GenericRpcHandler):  # type: ignore[type-arg,unused-ignore]
-    def __init__(self, handlers: dict[str, grpc.RpcMethodHandler[Any, Any]]) -> None:
-        self._handlers = handlers
-
-    def service(self, handler_call_details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler[Any, Any] | None:
-        return self._handlers.get(handler_call_details.method)
-
-
-def _called(method: Method, descriptor: Any, limit: int) -> Unary:
+def _handler(method: Method, descriptor: Any) -> Handler:
     """A method on messages as one on bytes."""
     request_type = pb.message(descriptor.input_type.name)
     response_type = pb.message(descriptor.output_type.name)
 
-    async def call(body: bytes, context: Context) -> bytes:
-        try:
-            if len(body) > limit:
-                raise TooLarge(f"the message has {len(body)} bytes, the limit is {limit}")
-            fields = await method(request_type.FromString(body), _caller(context))
-            reply: bytes = response_type(**fields).SerializeToString()
-        except (SluiceError, DecodeError) as error:
-            failure = _read(error)
-        except Exception as error:
-            logger.error("%s failed", descriptor.name, exc_info=error)
-            failure = Internal("internal error; the server's log has the reason")
-        else:
-            return reply
-        return await _abort(context, failure)
+    async def call(body: bytes, call: Unary) -> bytes:
+        fields = await method(request_type.FromString(body), _caller(call))
+        reply: bytes = response_type(**fields).SerializeToString()
+        return reply
 
     return call
 
 
-def _caller(context: Context) -> Caller:
-    metadata = context.invocation_metadata() or ()
-    fields = ((name.encode(), value.encode() if isinstance(value, str) else value) for name, value in metadata)
-    return Caller(presented(fields), f"grpc {context.peer()}")
-
-
-def _read(error: Exception) -> SluiceError:
-    return error if isinstance(error, SluiceError) else InvalidArgument(f"failed to parse the request: {error}")
-
-
-async def _abort(context: Context, error: SluiceError) -> NoReturn:
-    await context.abort(_CODE[status_of(error)], details_of(error), trailers_of(error))
-    raise AssertionError("abort raises")
-
-
-def _arguments(options: Options) -> list[tuple[str, int]]:
-    arguments = [
-        ("grpc.so_reuseport", int(options.reuse_port)),
-        ("grpc.max_receive_message_length", max(options.message_bytes, options.call_bytes, options.load_bytes)),
-        ("grpc.max_send_message_length", -1),
-        ("grpc.max_metadata_size", options.header_bytes),
-        ("grpc.absolute_max_metadata_size", options.header_bytes),
-        ("grpc.max_concurrent_streams", STREAMS),
-        ("grpc.max_allowed_incoming_connections", options.connections),
-        ("grpc.server_handshake_timeout_ms", _ms(options.handshake_timeout)),
-        ("grpc.keepalive_time_ms", _ms(options.keepalive_time)),
-        ("grpc.keepalive_timeout_ms", _ms(options.keepalive_timeout)),
-        ("grpc.keepalive_permit_without_calls", 1),
-        ("grpc.http2.min_ping_interval_without_data_ms", _ms(options.min_ping_interval)),
-        ("grpc.http2.min_recv_ping_interval_without_data_ms", _ms(options.min_ping_interval)),
-    ]
-    if options.max_connection_age:
-        arguments.append(("grpc.max_connection_age_ms", _ms(options.max_connection_age)))
-        if options.max_connection_age_grace:
-            arguments.append(("grpc.max_connection_age_grace_ms", _ms(options.max_connection_age_grace)))
-    return arguments
-
-
-def _ms(seconds: float) -> int:
-    return max(1, round(seconds * 1000))
-
-
-def _credentials(identity: Identity) -> grpc.ServerCredentials:
-    pair = (identity.key, identity.cert)
-    return grpc.ssl_server_credentials([pair], identity.client_ca, identity.client_ca is not None)
+def _caller(call: Unary) -> Caller:
+    fields = (
+        (name.encode(), value.encode() if isinstance(value, str) else value) for name, value in call.head.metadata
+    )
+    return Caller(presented(fields), f"grpc {call.connection.peer}")
