@@ -9,6 +9,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections.abc import Iterable, Sequence
+from functools import partial
 
 from gateway.core.errors import Internal, SluiceError
 from gateway.core.infer import Done, InferRequest, InferResponse, Outcome, nobody
@@ -60,6 +62,37 @@ class Dataplane:
             return version, handle.servable.signature
         finally:
             handle.release()
+
+    def is_split(self, model: str) -> bool:
+        return model in self._splits
+
+    def groups(self, model: str, keys: Iterable[str]) -> dict[str, list[int]]:
+        """Who answers for each of these keys by the model's split: version or label → the indexes of its keys."""
+        return self._splits[model].groups(keys, self._manager.present(model))
+
+    async def infer_all(self, requests: Sequence[InferRequest]) -> list[Outcome]:
+        """Of requests that are submitted together, in their order. Cancelling the task cancels them."""
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        outcomes: list[Outcome | None] = [None] * len(requests)
+        left = len(requests)
+
+        def settle(at: int, outcome: Outcome) -> None:
+            nonlocal left
+            outcomes[at] = outcome
+            left -= 1
+            if not left and not future.done():
+                future.set_result(None)
+
+        for at, request in enumerate(requests):
+            self.submit(request, partial(settle, at))
+        try:
+            if left:
+                await future
+        except asyncio.CancelledError:
+            for request in requests:
+                self.cancel(request)
+            raise
+        return [outcome for outcome in outcomes if outcome is not None]
 
     def cancel(self, request: InferRequest) -> None:
         """The caller went away: what still waits in a queue never runs."""

@@ -14,7 +14,7 @@ SluiceError
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import Any, Protocol
 
@@ -107,10 +107,9 @@ class Batch:
 
     def take(self, at: Sequence[int]) -> Batch:
         """The records at these indexes, in this order."""
-        values = self.values.take(at) if isinstance(self.values, Table) else [self.values[i] for i in at]
         return Batch(
             [self.ids[i] for i in at],
-            values,
+            taken(self.values, at),
             [self.keys[i] for i in at] if self.keys else (),
             [self.headers[i] for i in at] if self.headers else (),
             [self.timestamps[i] for i in at] if self.timestamps else (),
@@ -123,6 +122,20 @@ class Batch:
         return Batch(self.ids[at], self.values[at], self.keys[at], self.headers[at], self.timestamps[at], faults)
 
     @staticmethod
+    def joined(batches: Sequence[Batch]) -> Batch:
+        """These batches of one lane as one, in their order."""
+        if len(batches) == 1:
+            return batches[0]
+        return Batch(
+            [name for batch in batches for name in batch.ids],
+            _joined([batch.values for batch in batches]),
+            _filled([(batch.keys, len(batch)) for batch in batches], None),
+            _filled([(batch.headers, len(batch)) for batch in batches], ()),
+            _filled([(batch.timestamps, len(batch)) for batch in batches], 0),
+            _shifted(batches),
+        )
+
+    @staticmethod
     def of(messages: Sequence[Message]) -> Batch:
         return Batch(
             [m.id for m in messages],
@@ -133,9 +146,40 @@ class Batch:
         )
 
 
+def taken(values: Sequence[Any], at: Sequence[int]) -> Sequence[Any]:
+    """Those at these indexes, of a Table as a Table."""
+    return values.take(at) if isinstance(values, Table) else [values[i] for i in at]
+
+
+def _joined(values: Sequence[Sequence[bytes | None]]) -> Sequence[bytes | None]:
+    tables = [table for table in values if isinstance(table, Table)]
+    if len(tables) == len(values) and len({table.names for table in tables}) == 1:
+        return Table.joined(tables)
+    return [value for part in values for value in part]
+
+
+def _filled(columns: Sequence[tuple[Sequence[Any], int]], nothing: Any) -> Sequence[Any]:
+    if not any(len(column) for column, _ in columns):
+        return ()
+    return [value for column, rows in columns for value in (column or [nothing] * rows)]
+
+
+def _shifted(batches: Sequence[Batch]) -> dict[int, str]:
+    found, start = {}, 0
+    for batch in batches:
+        for row, reason in batch.faults.items():
+            found[start + row] = reason
+        start += len(batch)
+    return found
+
+
 @dataclass(frozen=True, slots=True)
 class Token:
     """Stands for a batch that was read: given back to acknowledge it, and to the output that stores the position.
+
+    Every token is acknowledged, in the order of its lane. Batches of a lane that are small may be written together;
+    `Rows.source` is then the last one's token. That is done where positions can be stored (`Source.positions`), or the
+    output is outside of the source's transaction.
 
     lane      what is acknowledged and kept in order by itself: a partition, a queue, a file, a table
     epoch     of the ownership of that lane, growing; a token of an earlier one is refused as Fenced
@@ -189,6 +233,8 @@ class Source:
     ordered     records of a key come in the order in which they were written
     shared      several processes may read it at once, because the system gives each record to one of them (a group, a
                 queue, a claim); else a lease lets one process read, and the others stand by
+    depth       how many batches it can have in flight, read and not acknowledged; 0: as many as the credits allow.
+                1 where a batch holds the one connection's transaction
     """
 
     name: str
@@ -198,6 +244,7 @@ class Source:
     positions: bool = False
     ordered: bool = False
     shared: bool = False
+    depth: int = 0
 
 
 class Ability(Enum):
@@ -261,8 +308,13 @@ class Output(Protocol):
     async def write(self, rows: Rows, dead: Sequence[DeadLetter] = ()) -> None:
         """Returns when all is durable; before, nothing of it may be visible where it can be undone.
 
-        `dead` are the dead letters of the same batch, for an output that keeps them in its own transaction; others
-        are never given any. Raises Transient, Fenced, OutcomeUnknown, or DataError for a row that it refuses.
+        `dead` are the dead letters of the same batch, for an output that keeps them in its own transaction
+        (`Sink.dead_letters`); others are never given any. An output that takes part in the source's transaction, or
+        stores its position, is called for a batch without rows, too: its position moves on. One that is used for dead
+        letters alone is given a source without position: it stores none.
+
+        Raises Transient, Fenced, OutcomeUnknown, or DataError for a row that it refuses. Of a DataError nothing of
+        the call stays written, where that can be undone; one that stores positions had better name the row.
         """
         ...
 
@@ -293,7 +345,7 @@ class Lagging(Protocol):
     """An input that knows how far behind it is. Asked now and then, never for each batch."""
 
     async def lag(self) -> Mapping[str, Lag]:
-        """By lane. Raises Transient."""
+        """By lane. May be called while `read` waits. Raises Transient."""
         ...
 
 
@@ -361,12 +413,14 @@ class Guarantee:
 def guarantee(source: Source, sink: Sink, dead_letters: Sink | None = None) -> Guarantee:
     """What holds for each record of a pipeline, results and dead letters together.
 
-    `dead_letters` is where they go, None where the output keeps them in its own transaction.
+    `dead_letters` is where they go, None where the output keeps them in its own transaction. Elsewhere they are written
+    before the results, and outside of their transaction: once only where a repeat replaces itself.
     """
     result = _delivery(source, sink)
     if dead_letters is None:
         return result
-    dead = _delivery(source, dead_letters)
+    by_id = dead_letters.abilities & {Ability.IDEMPOTENT, Ability.PLAIN}
+    dead = _delivery(source, replace(dead_letters, abilities=by_id, domain=""))
     if _RANK[dead.delivery] >= _RANK[result.delivery]:
         return result
     return Guarantee(dead.delivery, f"its results are {result}; but its dead letters are {dead}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from itertools import chain
 from typing import Any, overload
 
 
@@ -37,6 +38,12 @@ class Table(Sequence[bytes]):
             return Table(self.names, [column[at] for column in self.columns])
         record = {name: column[at] for name, column in zip(self.names, self.columns, strict=True)}
         return json.dumps(record, default=_text, ensure_ascii=False, separators=(",", ":")).encode()
+
+    @staticmethod
+    def joined(tables: Sequence[Table]) -> Table:
+        """Tables with the same names, one below the other."""
+        across = zip(*(table.columns for table in tables), strict=True)
+        return Table(tables[0].names, [list(chain.from_iterable(parts)) for parts in across])
 
     def take(self, at: Sequence[int]) -> Table:
         """The records at these indexes, in this order."""

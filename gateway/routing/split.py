@@ -67,6 +67,13 @@ class Split:
             return name
         return self._among_present(name, key, present)
 
+    def groups(self, keys: Iterable[str], present: Container[str]) -> dict[str, list[int]]:
+        """`pick` for each of these keys: version or label → the indexes of its keys, ascending."""
+        found: dict[str, list[int]] = {}
+        for at, key in enumerate(keys):
+            found.setdefault(self.pick(key, present), []).append(at)
+        return found
+
     def _among_present(self, first: str, key: str, present: Container[str]) -> str:
         rest = [(name, weight) for name, weight in self.arms if weight > 0 and name in present]
         if not rest:

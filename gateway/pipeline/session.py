@@ -1,0 +1,368 @@
+"""One connected time of a pipeline: from the connection of both sides to the first thing that needs another one.
+
+What was read and is not acknowledged at its end is read again in the next. So its end is: nothing begins any more, the
+writes that are under way end and are acknowledged, everything else is dropped. Nothing is written twice knowingly.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from gateway.core.errors import SluiceError
+from gateway.core.stream import Batch, Fenced, Input, Lag, Token, Transient, at_fault
+from gateway.pipeline.breaker import Breaker
+from gateway.pipeline.crashpoint import crash
+from gateway.pipeline.delivery import Delivery, Part
+from gateway.pipeline.fault import BOTH, EVERY, INPUT, Fault, Tripped
+from gateway.pipeline.flight import Flight
+from gateway.pipeline.flow import Flow
+from gateway.pipeline.lane import Lane
+from gateway.pipeline.policy import Policy
+from gateway.pipeline.scored import Scored, Scores
+from gateway.pipeline.side import Side, unexpected
+from gateway.pipeline.status import Counters
+
+logger = logging.getLogger("sluice.streams")
+
+
+@dataclass(slots=True)
+class Pipeline:
+    """What outlives a session.
+
+    merges    batches of a lane may be written together
+    written   by lane: ids of records that were written and not acknowledged; if they come again, and are known to have
+              the same id then, they are not written again
+    narrow    the most records of a read, while a record is looked for that an output refuses; 0: no limit
+    progress  `time.monotonic()` when something was last acknowledged
+    model     the model's backoff, and what it is waited for
+    """
+
+    name: str
+    input: Input
+    input_side: Side
+    output_side: Side
+    scorer: Scores
+    delivery: Delivery
+    breaker: Breaker
+    policy: Policy
+    counters: Counters
+    merges: bool
+    remembers: bool
+    model: Side
+    written: dict[str, set[str]] = field(default_factory=dict)
+    sizes: dict[int, int] = field(default_factory=dict)
+    lag: Mapping[str, Lag] = field(default_factory=dict)
+    narrow: int = 0
+    progress: float | None = None
+
+
+class Session:
+    """Belongs to the event loop. `run` once."""
+
+    def __init__(self, pipeline: Pipeline) -> None:
+        self._pipeline: Final = pipeline
+        policy = pipeline.policy
+        self.merges: Final = pipeline.merges
+        self.linger: Final = policy.batching.linger
+        self.ahead: Final = policy.batching.ahead
+        self.lanes: Final = policy.lanes
+        self.flow: Final = Flow(policy.batching, pipeline.input.source.depth)
+        #: those with something in flight
+        self.busy: Final[dict[str, Lane]] = {}
+        self._fenced: Final[dict[str, tuple[int, float]]] = {}
+        self._ended = asyncio.Event()
+        self._stopping = False
+        self._why: Exception | None = None
+        self._tasks: asyncio.TaskGroup | None = None
+        self._reader: asyncio.Task[None] | None = None
+        #: the input has no more records
+        self.exhausted = False
+
+    # ---- its life
+
+    async def run(self) -> None:
+        """Returns when the input has ended, or `stop` was called, and all that was read is acknowledged or its time is
+        up. Raises Fault, Tripped."""
+        async with asyncio.TaskGroup() as tasks:
+            self._tasks = tasks
+            self._reader = tasks.create_task(self._read(), name="read")
+            helpers = [
+                tasks.create_task(self._watch(), name="watch"),
+                tasks.create_task(self._look_at_lag(), name="lag"),
+            ]
+            await self._ended.wait()
+            helpers.append(self._reader)
+            for task in helpers:
+                task.cancel()
+            await asyncio.wait(helpers)
+            await self._settle()
+        if self._why is not None:
+            raise self._why
+
+    def stop(self, deadline: float) -> None:
+        """Reads no more, and ends when all that was read is acknowledged, or after so many seconds."""
+        if self._stopping:
+            return
+        self._stopping = True
+        asyncio.get_running_loop().call_later(deadline, self._ended.set)
+        self._end_if_done()
+        for lane in self.busy.values():
+            lane.nudge()
+
+    def _end(self, why: Exception) -> None:
+        if self._why is None and not self._ended.is_set():
+            self._why = why
+            self._ended.set()
+
+    def _end_if_done(self) -> None:
+        if (self._stopping or self.exhausted) and not self.busy:
+            self._ended.set()
+
+    async def _settle(self) -> None:
+        """Lets the writes end that are under way, and drops the rest."""
+        waits = self._pipeline.output_side.broken
+        lanes = list(self.busy.values())
+        for lane in lanes:
+            lane.stop(writing=not waits)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self._pipeline.policy.errors.settle):
+                await _all(pump.task for lane in lanes for pump in lane.writing)
+                for lane in lanes:
+                    lane.abandon()
+                await _all(lane.acknowledging.task for lane in lanes)
+        for lane in lanes:
+            lane.cancel()
+            self._remember(lane)
+            self._pipeline.counters.dropped += sum(flight.rows for flight in lane.flights)
+
+    def _remember(self, lane: Lane) -> None:
+        if not self._pipeline.remembers:
+            return
+        ids: set[str] = set().union(*(flight.written for flight in lane.flights))
+        if ids:
+            self._pipeline.written.setdefault(lane.name, set()).update(ids)
+
+    # ---- reading
+
+    async def _read(self) -> None:
+        pipeline = self._pipeline
+        try:
+            while not self._stopping:
+                if not self.flow.free:
+                    for lane in self.busy.values():
+                        lane.nudge()
+                credit = await self.flow.credit(self.most)
+                found = await pipeline.input.read(credit)
+                if found is None:
+                    self.exhausted = True
+                    self._end_if_done()
+                    return
+                if crash is not None:
+                    crash.reach("after-read")
+                self._take_in(*found)
+                if not len(found[0]):
+                    await asyncio.sleep(0)
+        except Exception as error:  # noqa: BLE001 - told to whoever connects again
+            self._end(_fault(error, INPUT))
+
+    def _take_in(self, batch: Batch, token: Token) -> None:
+        pipeline = self._pipeline
+        epoch, since = self._fenced.get(token.lane, (-1, 0.0))
+        if token.epoch <= epoch:
+            pipeline.counters.dropped += len(batch)
+            if time.monotonic() - since > pipeline.policy.errors.backoff.longest:
+                error = Fenced(f"the input still gives records of lane '{token.lane}', which has another owner")
+                self._end(Fault(error, BOTH))
+            return
+        flight = Flight.of(batch, token)
+        pipeline.counters.read += flight.rows
+        pipeline.counters.nbytes += flight.nbytes
+        self.flow.take(flight.rows, flight.nbytes)
+        self._lane(token).add(flight)
+
+    def _lane(self, token: Token) -> Lane:
+        lane = self.busy.get(token.lane)
+        after: set[Any] = set()
+        if lane is not None:
+            if lane.epoch == token.epoch:
+                return lane
+            after = set(lane.tasks())
+            self._drop(lane)
+        if self._tasks is None:
+            raise AssertionError("it does not run")
+        lane = Lane(token.lane, token.epoch, self._tasks, self, after)
+        self.busy[token.lane] = lane
+        return lane
+
+    # ---- the steps of a flight
+
+    @property
+    def most(self) -> int:
+        rows = self._pipeline.policy.batching.rows
+        return min(rows, self._pipeline.narrow or rows)
+
+    @property
+    def hungry(self) -> bool:
+        return self.flow.blocked or self._stopping or self.exhausted
+
+    def merged(self, flights: int) -> None:
+        self.flow.merge(flights)
+
+    async def score(self, flight: Flight) -> Scored:
+        """Waits for a model that is not there. Raises Tripped, Fault."""
+        pipeline = self._pipeline
+        batch = self._unwritten(flight)
+        side, tries = pipeline.model, 0
+        while True:
+            try:
+                scored = await pipeline.scorer.score(batch)
+            except SluiceError as error:
+                if at_fault(error):
+                    # a scorer blames records, and raises for none
+                    raise Fault(error, BOTH) from error
+                tries += 1
+                limit = pipeline.policy.errors.attempts
+                if limit and tries >= limit:
+                    reason = f"after {tries} tries: {error.message}"
+                    scored = Scored(Batch((), ()), (), dict.fromkeys(range(len(batch)), reason))
+                    break
+                await side.wait(error)
+            else:
+                side.succeeded()
+                break
+        if tripped := pipeline.breaker.judge(len(batch), len(scored.errors), next(iter(scored.errors.values()), "")):
+            raise Tripped(tripped)
+        pipeline.counters.scored += len(scored.batch)
+        pipeline.counters.batches += 1
+        size = 1 << max(0, len(batch) - 1).bit_length()
+        pipeline.sizes[size] = pipeline.sizes.get(size, 0) + 1
+        return scored
+
+    def _unwritten(self, flight: Flight) -> Batch:
+        """Without the records that are known to be written. They are done with, and acknowledged with the rest."""
+        known = self._pipeline.written.get(flight.token.lane)
+        if known:
+            new = [row for row, name in enumerate(flight.batch.ids) if name not in known]
+            self._pipeline.counters.suppressed += flight.rows - len(new)
+            if len(new) < flight.rows:
+                flight.written.extend(known.intersection(flight.batch.ids))
+                flight.batch = flight.batch.take(new)
+        return flight.batch
+
+    async def deliver(self, part: Part) -> None:
+        await self._pipeline.delivery.deliver(part)
+
+    async def acknowledge(self, flight: Flight) -> None:
+        """Every token of it, in order, and its credit is given back."""
+        pipeline = self._pipeline
+        for token in flight.tokens:
+            try:
+                await pipeline.input.ack(token)
+            except Fenced:
+                raise
+            except SluiceError as error:
+                raise Fault(error, INPUT) from error
+        if crash is not None:
+            crash.reach("after-ack")
+        pipeline.input_side.succeeded()
+        pipeline.written.pop(flight.token.lane, None)
+        pipeline.counters.acknowledged += flight.read
+        pipeline.progress = time.monotonic()
+        if pipeline.narrow:
+            doubled = pipeline.narrow * 2
+            pipeline.narrow = doubled if doubled < pipeline.policy.batching.rows else 0
+        self.flow.give(flight.read, flight.nbytes)
+
+    def emptied(self, lane: Lane) -> None:
+        if self.busy.get(lane.name) is lane:
+            del self.busy[lane.name]
+        self._end_if_done()
+
+    # ---- what goes wrong
+
+    def failed(self, lane: Lane, error: Exception) -> None:
+        if isinstance(error, Fenced):
+            if self.busy.get(lane.name) is lane:
+                self._fenced[lane.name] = lane.epoch, time.monotonic()
+                logger.info("stream %s: lane %s has another owner: %s", self._pipeline.name, lane.name, error.message)
+                self._drop(lane)
+            return
+        self._end(error if isinstance(error, Tripped) else _fault(error, EVERY))
+
+    def _drop(self, lane: Lane) -> None:
+        """Forgets what is in flight of a lane that has another owner."""
+        counters = self._pipeline.counters
+        counters.fenced += 1
+        lane.stop(writing=True)
+        lane.abandon()
+        lane.acknowledging.cancel()
+        for flight in lane.flights:
+            counters.dropped += flight.rows
+            self.flow.give(flight.read, flight.nbytes)
+        lane.flights.clear()
+        if self.exhausted and self._tasks is not None:
+            # what was read to the end is to be read again
+            self.exhausted = False
+            self._reader = self._tasks.create_task(self._read(), name="read")
+        self.emptied(lane)
+
+    async def _watch(self) -> None:
+        """Ends it when there is work, and none of it is done."""
+        pipeline = self._pipeline
+        stalled = pipeline.policy.errors.stalled
+        if not stalled:
+            return
+        seen, since = self._traces(), time.monotonic()
+        while True:
+            await asyncio.sleep(stalled / 4)
+            if (now := self._traces()) != seen or not self._has_work() or self._waits():
+                seen, since = now, time.monotonic()
+            elif time.monotonic() - since >= stalled:
+                error = Transient(f"no progress for {stalled:g} s though there is work")
+                self._end(Fault(error, EVERY))
+
+    def _traces(self) -> tuple[int, ...]:
+        counters = self._pipeline.counters
+        return counters.read, counters.scored, counters.written, counters.dead, counters.acknowledged
+
+    def _has_work(self) -> bool:
+        return bool(self.busy) or any(lag.records for lag in self._pipeline.lag.values())
+
+    def _waits(self) -> bool:
+        """For something that is known, and tried again."""
+        return bool(self._pipeline.model.backoff.failures) or self._pipeline.output_side.broken
+
+    async def _look_at_lag(self) -> None:
+        pipeline = self._pipeline
+        look = getattr(pipeline.input, "lag", None)
+        if look is None:
+            return
+        while True:
+            try:
+                pipeline.lag = dict(await look())
+            except SluiceError as error:
+                logger.debug("stream %s: its lag is not known: %s", pipeline.name, error.message)
+            except Exception:
+                logger.exception("stream %s: looking at its lag failed", pipeline.name)
+            await asyncio.sleep(pipeline.policy.lag_interval)
+
+
+async def _all(tasks: Iterable[asyncio.Task[None] | None]) -> None:
+    found = [task for task in tasks if task is not None]
+    if found:
+        await asyncio.wait(found)
+
+
+def _fault(error: Exception, sides: frozenset[str]) -> Fault:
+    if isinstance(error, Fault):
+        return error
+    if isinstance(error, SluiceError):
+        return Fault(error, sides)
+    logger.error("an adapter or a codec failed in an unexpected way", exc_info=error)
+    return Fault(unexpected(error), EVERY)

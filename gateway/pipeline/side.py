@@ -1,0 +1,146 @@
+"""One connector of a pipeline: whether it is connected, who uses it, and how it is connected again."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Final, Protocol, TypeVar
+
+from gateway.core.errors import Internal, SluiceError
+from gateway.pipeline import policy
+from gateway.pipeline.backoff import Backoff
+from gateway.pipeline.status import Counters
+
+logger = logging.getLogger("sluice.streams")
+
+T = TypeVar("T")
+
+
+class Connector(Protocol):
+    """An input or an output."""
+
+    async def connect(self) -> None: ...
+
+    async def close(self) -> None: ...
+
+
+class Side:
+    """Belongs to the event loop. `name` is "input", "output" or "dead letters".
+
+    reason   why it is not used at present, "" while all is well
+    """
+
+    def __init__(
+        self, pipeline: str, name: str, connector: Connector, policy: policy.Backoff, counters: Counters
+    ) -> None:
+        self._pipeline: Final = pipeline
+        self.name: Final = name
+        self._connector: Final = connector
+        self._counters: Final = counters
+        self.backoff: Final = Backoff(policy)
+        self.reason = ""
+        self._connected = False
+        self._touched = False
+        #: grows with each time that it is connected
+        self.generation = 0
+        self._users = 0
+        self._idle: Final = asyncio.Event()
+        self._idle.set()
+        self._ready: Final = asyncio.Event()
+        self._repairing = False
+
+    @property
+    def broken(self) -> bool:
+        return not self._connected
+
+    async def connect(self) -> None:
+        """Unless it is. Raises SluiceError."""
+        if self._connected:
+            return
+        if self._touched:
+            await self.close()
+        self._touched = True
+        await self._connector.connect()
+        if self.generation:
+            self._counters.reconnects += 1
+        self.generation += 1
+        self._connected = True
+        self.reason = ""
+        self._ready.set()
+
+    async def use(self, call: Callable[[], Awaitable[T]]) -> T:
+        """Waits until it is connected, and calls. Raises what the call raises."""
+        await self._ready.wait()
+        self._users += 1
+        self._idle.clear()
+        try:
+            return await call()
+        finally:
+            self._users -= 1
+            if not self._users:
+                self._idle.set()
+
+    async def repair(self, generation: int, error: SluiceError) -> None:
+        """Waits a while and connects again, for ever; if somebody is at it since that generation, waits for him."""
+        if generation != self.generation or self._repairing:
+            await self._ready.wait()
+            return
+        self._repairing = True
+        self._ready.clear()
+        try:
+            await self._idle.wait()
+            while True:
+                await self.wait(error)
+                try:
+                    await self.close()
+                    await self.connect()
+                except SluiceError as again:
+                    error = again
+                except Exception as again:
+                    logger.exception("stream %s: connecting the %s failed", self._pipeline, self.name)
+                    error = unexpected(again)
+                else:
+                    return
+        finally:
+            self._repairing = False
+
+    async def wait(self, error: SluiceError) -> None:
+        """As long as the backoff says."""
+        delay = self.backoff.failed(error)
+        self.reason = f"{self.name}: {error.message}"
+        if self.backoff.failures == 1:
+            logger.warning("stream %s waits: %s", self._pipeline, self.reason)
+        self._counters.retries += 1
+        await asyncio.sleep(delay)
+
+    def succeeded(self) -> None:
+        if self.backoff.failures:
+            logger.info("stream %s goes on: its %s works again", self._pipeline, self.name)
+            self.backoff.succeeded()
+            self.reason = ""
+
+    def broke(self) -> None:
+        """It has to be connected again before it is used again."""
+        self._connected = False
+        self._ready.clear()
+
+    async def close(self) -> None:
+        """What it raises is told to the log: it is gone either way."""
+        self.broke()
+        if not self._touched:
+            return
+        self._touched = False
+        try:
+            await self._connector.close()
+        except SluiceError as error:
+            logger.info("stream %s: closing the %s: %s", self._pipeline, self.name, error.message)
+        except Exception:
+            logger.exception("stream %s: closing the %s failed", self._pipeline, self.name)
+
+
+def unexpected(error: Exception) -> Internal:
+    """An error that no adapter should raise."""
+    found = Internal(f"{type(error).__name__}: {error}")
+    found.__cause__ = error
+    return found
