@@ -1,0 +1,244 @@
+"""PostgreSQL by asyncpg: arrays and `unnest` for many rows, COPY where rows are only added."""
+
+from __future__ import annotations
+
+import re
+import ssl
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import asyncpg
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.ext.asyncio import create_async_engine
+from sqlalchemy.pool import NullPool
+
+from adapters.sql.address import Address
+from adapters.sql.connection import Connection, Row
+from adapters.sql.dialect import Change, Dialect, Opener
+from adapters.sql.schema import Kind, Layout, reflect
+from adapters.sql.settings import Limits
+from gateway.core.errors import SluiceError
+from gateway.core.stream import DataError, Transient
+
+#: classes of SQLSTATE that say that a value is at fault: data exception, integrity, CHECK OPTION, RAISE in a trigger
+AT_FAULT = ("22", "23", "44", "P0001", "54000", "21000")
+
+
+class PostgreSQLConnection(Connection):
+    errors = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError)
+
+    @property
+    def alive(self) -> bool:
+        return not self.driver.is_closed()
+
+    def terminate(self) -> None:
+        self.driver.terminate()
+
+    async def close(self) -> None:
+        try:
+            await self.driver.close(timeout=5)
+        except (*self.errors, TimeoutError):
+            self.driver.terminate()
+
+    def translate(self, error: BaseException) -> SluiceError:
+        if isinstance(error, asyncpg.exceptions.DataError):
+            return DataError(f"PostgreSQL: {_short(error)}", _element(str(error)))
+        if isinstance(error, asyncpg.PostgresError):
+            state = str(error.sqlstate or "")
+            message = f"PostgreSQL {state}: {_short(error)}"
+            if detail := getattr(error, "detail", None):
+                message += f" ({detail})"
+            if state.startswith(AT_FAULT):
+                return DataError(message, _line(getattr(error, "context", None) or ""))
+            return Transient(message)
+        return Transient(f"PostgreSQL: {_short(error) or type(error).__name__}")
+
+    async def _fetch(self, sql: str, values: Sequence[Any]) -> Sequence[Row]:
+        rows: Sequence[Row] = await self.driver.fetch(sql, *values)
+        return rows
+
+    async def _execute(self, sql: str, values: Sequence[Any]) -> int:
+        status: str = await self.driver.execute(sql, *values)
+        count = status.rpartition(" ")[2]
+        return int(count) if count.isdigit() else 0
+
+    async def _script(self, sql: str) -> None:
+        await self.driver.execute(sql)
+
+
+class PostgreSQL(Dialect):
+    name = "postgresql"
+    now = "clock_timestamp()"
+
+    async def open(self, address: Address, limits: Limits, purpose: str) -> PostgreSQLConnection:
+        try:
+            driver = await asyncpg.connect(
+                host=address.host,
+                port=address.port,
+                user=address.user or None,
+                password=address.password() or None,
+                database=address.database,
+                ssl=_tls(address),
+                timeout=limits.connect,
+                server_settings={"application_name": purpose[:60], "TimeZone": "UTC", "DateStyle": "ISO"},
+            )
+        except (*PostgreSQLConnection.errors, TimeoutError) as error:
+            raise Transient(f"{address.domain}: {_short(error) or 'no answer'}") from error
+        connection = PostgreSQLConnection(driver, limits.statement + limits.connect)
+        try:
+            # A generic plan cannot know how few rows are asked for, and would sort a whole table for them.
+            await connection.script(
+                f"SET statement_timeout = {_ms(limits.statement)}; SET lock_timeout = {_ms(limits.lock)};"
+                f"SET idle_in_transaction_session_timeout = {_ms(limits.idle)}; SET plan_cache_mode = force_custom_plan"
+            )
+        except BaseException:
+            connection.terminate()
+            raise
+        return connection
+
+    async def reflect(self, open: Opener, name: str, schema: str, field: str) -> Layout:
+        connection = await open()
+
+        async def lend() -> asyncpg.Connection:
+            return connection.driver
+
+        engine = create_async_engine("postgresql+asyncpg://", async_creator=lend, poolclass=NullPool)
+        try:
+            async with engine.connect() as borrowed:
+                return await borrowed.run_sync(reflect, name, schema, field)
+        except (SQLAlchemyError, *PostgreSQLConnection.errors) as error:
+            raise Transient(f"{field}: cannot look at table '{name}': {error}") from error
+        finally:
+            await engine.dispose()
+            connection.terminate()
+
+    def quote(self, name: str) -> str:
+        return '"' + name.replace('"', '""') + '"'
+
+    def mark(self, number: int) -> str:
+        return f"${number}"
+
+    def later(self, seconds: float) -> str:
+        return f"clock_timestamp() + interval '{seconds:f} seconds'"
+
+    def age(self, column: str, layout: Layout) -> str:
+        now = self.now if layout.columns[column].kind is Kind.INSTANT else f"({self.now} AT TIME ZONE 'UTC')"
+        return f"EXTRACT(EPOCH FROM {now} - min({self.quote(column)}))::float8"
+
+    async def update(self, connection: Connection, change: Change) -> int:
+        found, values = self._unnest(change)
+        sets = [f"{self.quote(name)} = v.c{len(change.match) + i}" for i, name in enumerate(change.columns)]
+        for name, value in change.same.items():
+            column = change.layout.columns[name]
+            values.append(self.value(column, value))
+            sets.append(f"{self.quote(name)} = ${len(values)}::{column.type}")
+        sets += [f"{self.quote(name)} = {expression}" for name, expression in change.expressions.items()]
+        condition = self._fence(change, values)
+        table = self.table(change.layout.name, change.layout.schema)
+        return await connection.execute(f"UPDATE {table} t SET {', '.join(sets)} FROM {found}{condition}", values)
+
+    async def delete(self, connection: Connection, change: Change) -> int:
+        found, values = self._unnest(change)
+        condition = self._fence(change, values)
+        table = self.table(change.layout.name, change.layout.schema)
+        return await connection.execute(f"DELETE FROM {table} t USING {found}{condition}", values)
+
+    def _unnest(self, change: Change) -> tuple[str, list[Any]]:
+        """The rows as a table `v` joined to `t`, and the arrays."""
+        values, casts = [], []
+        for name, column in (*change.match.items(), *change.columns.items()):
+            there = change.layout.columns[name]
+            values.append(self.values(there, column))
+            casts.append(f"${len(values)}::{there.type}[]")
+        columns = ", ".join(f"c{i}" for i in range(len(values)))
+        joined = " AND ".join(f"t.{self.quote(name)} = v.c{i}" for i, name in enumerate(change.match))
+        return f"unnest({', '.join(casts)}) AS v({columns}) WHERE {joined}", values
+
+    def _fence(self, change: Change, values: list[Any]) -> str:
+        if change.fence is None:
+            return ""
+        name, value = change.fence
+        column = change.layout.columns[name]
+        if value is None:
+            return f" AND t.{self.quote(name)} IS NULL"
+        values.append(self.value(column, value))
+        return f" AND t.{self.quote(name)} = ${len(values)}::{column.type}"
+
+    async def insert(self, connection: Connection, layout: Layout, columns: Mapping[str, Sequence[Any]]) -> None:
+        made = [self.values(layout.columns[name], column) for name, column in columns.items()]
+        await connection.run(
+            connection.driver.copy_records_to_table(
+                layout.name,
+                records=zip(*made, strict=True),
+                columns=list(columns),
+                schema_name=layout.schema or None,
+            )
+        )
+
+    async def upsert(
+        self, connection: Connection, layout: Layout, match: Sequence[str], columns: Mapping[str, Sequence[Any]]
+    ) -> None:
+        values = [self.values(layout.columns[name], column) for name, column in columns.items()]
+        casts = [f"${i + 1}::{layout.columns[name].type}[]" for i, name in enumerate(columns)]
+        sets = ", ".join(f"{self.quote(n)} = EXCLUDED.{self.quote(n)}" for n in columns if n not in match)
+        await connection.execute(
+            f"INSERT INTO {self.table(layout.name, layout.schema)} ({self.names(list(columns))}) "
+            f"SELECT * FROM unnest({', '.join(casts)}) "
+            f"ON CONFLICT ({self.names(match)}) DO {f'UPDATE SET {sets}' if sets else 'NOTHING'}",
+            values,
+        )
+
+    async def take_over(self, connection: Connection, table: str, pipeline: str, lane: str) -> tuple[int, str | None]:
+        rows = await connection.fetch(
+            f"INSERT INTO {table} AS p (pipeline, lane, epoch) VALUES ($1, $2, 1) "
+            "ON CONFLICT (pipeline, lane) DO UPDATE SET epoch = p.epoch + 1 RETURNING epoch, position",
+            (pipeline, lane),
+        )
+        return rows[0][0], rows[0][1]
+
+    positions = "(pipeline text NOT NULL, lane text NOT NULL, position text, epoch bigint NOT NULL, "
+        "PRIMARY KEY (pipeline, lane))"
+    dead_letters = (
+        "(pipeline text NOT NULL, id text NOT NULL, reason text NOT NULL, value bytea, key bytea, headers text, "
+        "lane text NOT NULL, position text NOT NULL, attempts integer NOT NULL, "
+        "at timestamptz NOT NULL DEFAULT now(), PRIMARY KEY (pipeline, id))"
+    )
+
+    async def exclusive(self, connection: Connection, name: str) -> None:
+        await connection.fetch("SELECT pg_advisory_xact_lock(hashtextextended($1, 0))", (name,))
+
+    async def listen(self, connection: Connection, channel: str, heard: Callable[[], None]) -> None:
+        await connection.run(connection.driver.add_listener(channel, lambda *_: heard()))
+        connection.driver.add_termination_listener(lambda *_: heard())
+
+
+def _tls(address: Address) -> Any:
+    """As libpq: sslmode in the URL, and sslrootcert for verify-ca and verify-full."""
+    mode = address.options.get("sslmode", "prefer")
+    if mode not in ("verify-ca", "verify-full"):
+        return mode
+    context = ssl.create_default_context(cafile=address.options.get("sslrootcert"))
+    context.check_hostname = mode == "verify-full"
+    if certificate := address.options.get("sslcert"):
+        context.load_cert_chain(certificate, address.options.get("sslkey"))
+    return context
+
+
+def _ms(seconds: float) -> int:
+    return max(1, round(seconds * 1000))
+
+
+def _short(error: BaseException) -> str:
+    return str(error).partition("\n")[0]
+
+
+def _element(message: str) -> int:
+    """Which element of an array the driver could not encode: the row; of COPY, it does not say."""
+    found = re.search(r"invalid array element at index (\d+)", message)
+    return int(found[1]) if found else -1
+
+
+def _line(context: str) -> int:
+    """COPY says in which of its lines the value was."""
+    found = re.search(r"COPY .*, line (\d+)", context)
+    return int(found[1]) - 1 if found else -1

@@ -1,0 +1,166 @@
+"""Python values as a column takes them, and as a model gets them: the policy for every type, in one place.
+
+A value that its column cannot hold as it is makes its record a dead letter. Nothing is cut, rounded to another type or
+replaced by NULL on the way; what a column itself rounds (a NUMERIC(10, 2) its third decimal) is the database's affair.
+
+boolean   bool; 0 and 1
+integer   int of 64 bits; bool; a float or Decimal without a fraction
+float     float; int; Decimal. NaN and the infinities where the database has them: PostgreSQL; ∞ in SQLite
+decimal   Decimal; int; float by its shortest decimal form; text of a number
+text      str; other values as JSON would write them
+bytes     bytes; str as UTF-8
+date, time, datetime   theirs; text of ISO 8601. A datetime without a zone means UTC
+JSON      text as it is; anything else is written as JSON
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Sequence
+from datetime import UTC, date, datetime, time
+from decimal import Decimal, InvalidOperation
+from typing import Any
+from uuid import UUID
+
+from adapters.sql.schema import Column, Kind
+from gateway.core.stream import DataError
+
+#: what a column takes as it is, so that only their types are looked at
+NATIVE: dict[Kind, frozenset[type]] = {
+    Kind.BOOLEAN: frozenset({bool, type(None)}),
+    Kind.FLOAT: frozenset({float, type(None)}),
+    Kind.DECIMAL: frozenset({Decimal, type(None)}),
+    Kind.BYTES: frozenset({bytes, type(None)}),
+    Kind.UUID: frozenset({UUID, type(None)}),
+}
+
+
+def convert(column: Column, values: Sequence[Any], *, nan: bool = True, infinity: bool = True) -> Sequence[Any]:
+    """`nan`, `infinity`: whether the database has them. Raises DataError with the index of the value."""
+    native = NATIVE.get(column.kind)
+    if native is not None and native.issuperset(map(type, values)) and column.kind is not Kind.DECIMAL:
+        if column.kind is Kind.FLOAT and not (nan and infinity):
+            _check_finite(column, values, nan, infinity)
+        return values
+    to = _TO.get(column.kind)
+    if to is None:
+        return values
+    made: list[Any] = []
+    for row, value in enumerate(values):
+        try:
+            made.append(None if value is None else to(value))
+        except (TypeError, ValueError, OverflowError, InvalidOperation) as error:
+            raise DataError(_refusal(column, value, str(error)), row) from error
+    if column.kind in (Kind.FLOAT, Kind.DECIMAL):
+        _check_finite(column, made, nan, infinity)
+    return made
+
+
+def _check_finite(column: Column, values: Sequence[Any], nan: bool, infinity: bool) -> None:
+    for row, value in enumerate(values):
+        if value is None or math.isfinite(value):
+            continue
+        if not (nan if math.isnan(value) else infinity):
+            raise DataError(_refusal(column, value, "the database has no such number"), row)
+
+
+def _refusal(column: Column, value: Any, why: str) -> str:
+    shown = repr(value)
+    return (
+        f"column '{column.name}' ({column.type or column.kind.value}): expected {column.kind.value}, found "
+        f"{shown if len(shown) <= 80 else shown[:77] + '...'}: {why}"
+    )
+
+
+def _boolean(value: Any) -> bool:
+    if value is True or value is False or (isinstance(value, int) and value in (0, 1)):
+        return bool(value)
+    raise TypeError("not a boolean")
+
+
+def _integer(value: Any) -> int:
+    number = value if isinstance(value, int) else None
+    if number is None:
+        number = int(value) if not isinstance(value, (str, bytes)) else None
+        if number is None or number != value:
+            raise TypeError("not an integer")
+    if not -(1 << 63) <= number < 1 << 63:
+        raise OverflowError("more than 64 bits")
+    return int(number)
+
+
+def _float(value: Any) -> float:
+    if isinstance(value, (str, bytes)):
+        raise TypeError("not a number")
+    return float(value)
+
+
+def _decimal(value: Any) -> Decimal:
+    if isinstance(value, bool):
+        return Decimal(int(value))
+    if isinstance(value, (Decimal, int)):
+        return Decimal(value)
+    if isinstance(value, (float, str)):
+        return Decimal(repr(value) if isinstance(value, float) else value)
+    return Decimal(repr(float(value)))
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, str):
+        # An unpaired surrogate has no bytes in any encoding.
+        value.encode()
+        return value
+    if isinstance(value, (bytes, bytearray)):
+        return bytes(value).decode()
+    return _json(value) if isinstance(value, (bool, dict, list, tuple)) else str(value)
+
+
+def _bytes(value: Any) -> bytes:
+    return value.encode() if isinstance(value, str) else bytes(memoryview(value))
+
+
+def _date(value: Any) -> date:
+    if isinstance(value, datetime):
+        raise TypeError("it has a time of day")
+    return value if isinstance(value, date) else date.fromisoformat(value)
+
+
+def _time(value: Any) -> time:
+    return value if isinstance(value, time) else time.fromisoformat(value)
+
+
+def _instant(value: Any) -> datetime:
+    moment = value if isinstance(value, datetime) else datetime.fromisoformat(value)
+    return moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
+
+
+def _datetime(value: Any) -> datetime:
+    return _instant(value).astimezone(UTC).replace(tzinfo=None)
+
+
+def _uuid(value: Any) -> UUID:
+    return value if isinstance(value, UUID) else UUID(value)
+
+
+def _json(value: Any) -> str:
+    if isinstance(value, str):
+        json.loads(value)
+        return value
+    return json.dumps(value, ensure_ascii=False, allow_nan=False, default=str)
+
+
+_TO: dict[Kind, Callable[[Any], Any]] = {
+    Kind.BOOLEAN: _boolean,
+    Kind.INTEGER: _integer,
+    Kind.FLOAT: _float,
+    Kind.DECIMAL: _decimal,
+    Kind.TEXT: _text,
+    Kind.BYTES: _bytes,
+    Kind.DATE: _date,
+    Kind.TIME: _time,
+    Kind.DATETIME: _datetime,
+    Kind.INSTANT: _instant,
+    Kind.UUID: _uuid,
+    Kind.JSON: _json,
+}
