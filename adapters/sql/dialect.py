@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -64,11 +65,9 @@ class Dialect(ABC):
         except NoTable:
             pass
         async with pool.connection() as connection:
-            try:
+            # What PostgreSQL says to the second of two who create it at the same time.
+            with contextlib.suppress(DataError):
                 await connection.script(f"CREATE TABLE IF NOT EXISTS {self.table(name, schema)} {declared}")
-            except DataError:
-                # PostgreSQL's answer to the second of two who create it at the same time.
-                pass
         return await self.reflect(pool.open, name, schema, field)
 
     @abstractmethod

@@ -196,8 +196,10 @@ class PostgreSQL(Dialect):
         )
         return rows[0][0], rows[0][1]
 
-    positions = "(pipeline text NOT NULL, lane text NOT NULL, position text, epoch bigint NOT NULL, "
+    positions = (
+        "(pipeline text NOT NULL, lane text NOT NULL, position text, epoch bigint NOT NULL, "
         "PRIMARY KEY (pipeline, lane))"
+    )
     dead_letters = (
         "(pipeline text NOT NULL, id text NOT NULL, reason text NOT NULL, value bytea, key bytea, headers text, "
         "lane text NOT NULL, position text NOT NULL, attempts integer NOT NULL, "
