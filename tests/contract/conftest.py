@@ -1,5 +1,6 @@
 """The stands of all adapters."""
 
+from contract.kafka import kafka_input, kafka_plain, kafka_transactional
 from contract.memory import (
     memory_idempotent,
     memory_input,
@@ -9,6 +10,9 @@ from contract.memory import (
 )
 
 __all__ = [
+    "kafka_input",
+    "kafka_plain",
+    "kafka_transactional",
     "memory_idempotent",
     "memory_input",
     "memory_plain",

@@ -7,7 +7,14 @@ from contract.stands import OutputStands, connected, rows, run
 
 from gateway.core.stream import Ability, DeadLetter, Fenced, Message, Token
 
-OUTPUTS = ["memory_plain", "memory_idempotent", "memory_stores_offsets", "memory_transactional"]
+OUTPUTS = [
+    "memory_plain",
+    "memory_idempotent",
+    "memory_stores_offsets",
+    "memory_transactional",
+    "kafka_plain",
+    "kafka_transactional",
+]
 
 
 @pytest.fixture(params=OUTPUTS)

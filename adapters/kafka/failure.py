@@ -1,0 +1,71 @@
+"""aiokafka's errors as the pipeline's: what may pass, what another owner causes, what is a record's fault."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from aiokafka import errors as kafka
+
+from gateway.core.errors import SluiceError
+from gateway.core.stream import DataError, Fenced, Transient
+
+
+class NoTopicError(kafka.KafkaError):  # type: ignore[misc]  # aiokafka has no types
+    def __init__(self, topic: str) -> None:
+        super().__init__(f"there is no topic '{topic}', or this user may not see it")
+
+
+_FENCED = (
+    kafka.ProducerFenced,
+    kafka.InvalidProducerEpoch,
+    kafka.InvalidProducerIdMapping,
+    kafka.InvalidTxnState,
+    kafka.OutOfOrderSequenceNumber,
+    kafka.UnknownProducerId,
+    kafka.CommitFailedError,
+    kafka.IllegalGenerationError,
+    kafka.UnknownMemberIdError,
+    kafka.RebalanceInProgressError,
+)
+_REFUSED = (
+    kafka.TopicAuthorizationFailedError,
+    kafka.GroupAuthorizationFailedError,
+    kafka.ClusterAuthorizationFailedError,
+    kafka.TransactionalIdAuthorizationFailed,
+    kafka.SaslAuthenticationFailed,
+    kafka.AuthenticationFailedError,
+)
+#: what a broker says of a record, under names of its own where aiokafka has none: 87 INVALID_RECORD
+TOO_LARGE = (kafka.MessageSizeTooLargeError, kafka.RecordListTooLargeError)
+_BAD = (kafka.InvalidTimestampError,)
+#: what aiokafka raises; IllegalOperation and ConsumerStoppedError are outside of its tree
+FAILURES = (kafka.KafkaError, kafka.IllegalOperation, kafka.ConsumerStoppedError, OSError, TimeoutError)
+
+
+def failure(error: BaseException, what: str) -> SluiceError:
+    """`what` was being done: "reading topic 'orders'", say."""
+    detail = str(error) or type(error).__name__
+    if isinstance(error, SluiceError):
+        return error
+    if isinstance(error, _FENCED):
+        return Fenced(f"{what}: another member has taken over: {detail}")
+    if isinstance(error, kafka.UnknownTopicOrPartitionError):
+        return Transient(f"{what}: there is no such topic or partition")
+    if isinstance(error, _REFUSED):
+        return Transient(f"{what}: the brokers do not allow it: {detail}")
+    if isinstance(error, TOO_LARGE):
+        return DataError(f"{what}: larger than the topic takes (max.message.bytes)")
+    if isinstance(error, _BAD) or getattr(error, "errno", None) == 87:
+        return DataError(f"{what}: the broker refuses the record: {detail}")
+    if isinstance(error, TimeoutError):
+        return Transient(f"{what}: no answer in time")
+    return Transient(f"{what}: {detail}")
+
+
+@contextmanager
+def translated(what: str) -> Iterator[None]:
+    try:
+        yield
+    except FAILURES as error:
+        raise failure(error, what) from error

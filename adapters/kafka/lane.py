@@ -1,0 +1,91 @@
+"""One partition while it is this member's: what was fetched and handed out of it, and how far it is acknowledged."""
+
+from __future__ import annotations
+
+from collections import deque
+
+from aiokafka import TopicPartition
+
+from adapters.kafka.fetched import Chunk
+from adapters.kafka.position import Position, lane_of
+from gateway.core.stream import Batch, Credit, Fenced, Token
+
+
+class Lane:
+    """Belongs to the event loop. Closed until `open`; a token of an earlier epoch, or of a lane that was closed since,
+    is refused.
+
+    epoch   of this ownership; 0 while closed
+    next    offset of the first record that was not handed out
+    acked   offset up to which all is done with
+    end     of the partition, when it was opened
+    since   ms since the epoch, when the last record that is done with was written; 0: not known
+    """
+
+    def __init__(self, tp: TopicPartition, group: str) -> None:
+        self.tp = tp
+        self.name = lane_of(tp.topic, tp.partition)
+        self.epoch = 0
+        self.next = self.acked = self.end = 0
+        self.since = 0
+        self.chunk: Chunk | None = None
+        self._group = group
+        self._partitions = 0
+        #: the end and the last timestamp of each batch in flight, in order
+        self._flight: deque[tuple[int, int]] = deque()
+
+    @property
+    def busy(self) -> bool:
+        return bool(self._flight)
+
+    def open(self, epoch: int, offset: int, end: int, partitions: int) -> None:
+        self.epoch = epoch
+        self.end = end
+        self.next = self.acked = offset
+        self.chunk = None
+        self._partitions = partitions
+        self._flight.clear()
+
+    def drop(self) -> None:
+        """Hands out nothing more; what is in flight may still be acknowledged."""
+        self.chunk = None
+
+    def close(self) -> None:
+        self.epoch = 0
+        self.chunk = None
+        self._flight.clear()
+
+    def take(self, credit: Credit) -> tuple[Batch, Token] | None:
+        if self.chunk is None:
+            return None
+        taken = self.chunk.take(credit.rows, credit.nbytes)
+        if taken is None:
+            self.skip(self.chunk.end)
+            self.chunk = None
+            return None
+        batch, self.next = taken
+        if self.next == self.chunk.end:
+            self.chunk = None
+        self._flight.append((self.next, batch.timestamps[-1]))
+        position = Position(self._group, self.tp.topic, self.tp.partition, self.next, self._partitions)
+        return batch, Token(self.name, self.epoch, position)
+
+    def skip(self, offset: int) -> None:
+        """There is nothing to hand out before `offset`."""
+        self.next = offset
+        if not self._flight:
+            self.acked = offset
+
+    def ack(self, token: Token) -> None:
+        """Raises Fenced."""
+        self.check(token)
+        offset = token.position.offset
+        while self._flight and self._flight[0][0] <= offset:
+            self.acked, self.since = self._flight.popleft()
+        if not self._flight:
+            self.acked = self.next
+
+    def check(self, token: Token) -> None:
+        """Raises Fenced."""
+        if token.epoch != self.epoch or not self.epoch:
+            raise Fenced(f"partition {self.name} was taken over since epoch {token.epoch}")
