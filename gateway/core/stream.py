@@ -382,8 +382,9 @@ class Adapter:
     input    opens an Input
     output   opens an Output
     redrive  an Output too, of the input's settings: it puts messages back to where the input reads them
-    letters  an Input, of the output's settings: it gives the dead letters back that the output was given, each value as
-             it was written; acknowledging takes them away
+    letters  (settings of the output, context, kept) → an Input that gives dead letters back, each value as it was
+             written, and ends with the last one; acknowledging takes them away. `kept`: those that the output kept with
+             its results; else what an output for dead letters alone was given. No output is open meanwhile
     """
 
     name: str
@@ -391,7 +392,7 @@ class Adapter:
     input: Door | None = None
     output: Door | None = None
     redrive: Door | None = None
-    letters: Door | None = None
+    letters: Callable[[Any, Context, bool], Any] | None = None
 
 
 class Delivery(Enum):

@@ -17,13 +17,16 @@ from gateway.pipeline.binding import Binder, Unfit
 from gateway.pipeline.document import Node
 from gateway.pipeline.formats import DECODE, ENCODE, whole_requests
 from gateway.pipeline.problem import Place, Problem, StreamError, nearest
-from gateway.pipeline.spec import Batching, Connector, Errors, Model, Places, Stream
+from gateway.pipeline.policy import Policy
+from gateway.pipeline.spec import Connector, Model, Places, Stream
 
 #: in the order in which a file has them
 SECTIONS: Final = (
     "name", "input", "decode", "map", "model", "encode", "output", "dead_letters", "errors", "batching", "lanes",
-    "guarantee", "order",
+    "drain", "lag_interval", "guarantee", "order",
 )  # fmt: skip
+#: those of them that `Policy` has
+POLICY: Final = ("errors", "batching", "lanes", "drain", "lag_interval")
 _NEEDED: Final = ("input", "decode", "model", "encode", "output")
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _SUFFIXES: Final = (".yaml", ".yml")
@@ -131,9 +134,7 @@ class _Reader:
             "entries": self._of("map", self._map, ()),
             "model": self._of("model", self._model, None),
             "encode": self._of("encode", lambda n, f: self._format(n, f, ENCODE), None),
-            "errors": self._of("errors", lambda n, f: self._binder.struct(n, Errors, f), Errors()),
-            "batching": self._of("batching", lambda n, f: self._binder.struct(n, Batching, f), Batching()),
-            "lanes": self._of("lanes", self._lanes, 4),
+            "policy": self._policy(node),
             "guarantee": self._of("guarantee", self._guarantee, None),
             "order": self._of("order", self._order, ""),
         }
@@ -235,16 +236,19 @@ class _Reader:
         default = REQUIRED if given.default is UNSET else given.default
         return Pick(given.field or given.jmespath, default, bool(given.jmespath)), given.width
 
+    def _policy(self, node: Node) -> Policy:
+        """The sections that are a policy's, which are the stream's own."""
+        own = [(key, value) for key, value in node.value if getattr(key, "value", "") in POLICY]
+        part = document.Mapping("tag:yaml.org,2002:map", own, node.start_mark, node.end_mark)
+        try:
+            return self._binder.struct(part, Policy, "")
+        except Unfit:
+            return Policy()
+
     def _model(self, node: Node, field: str) -> Model:
         if isinstance(node, document.Scalar) and not document.is_null(node):
             return Model(name=self._binder.text(node, field))
         return self._binder.struct(node, Model, field)
-
-    def _lanes(self, node: Node, field: str) -> int:
-        lanes: int = self._binder.value(node, int, field)
-        if not 1 <= lanes <= 1024:
-            raise self._binder.wrong(node, field, "an integer from 1 to 1024")
-        return lanes
 
     def _guarantee(self, node: Node, field: str) -> Delivery:
         text = self._binder.text(node, field)

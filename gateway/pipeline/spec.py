@@ -10,15 +10,8 @@ from msgspec import Meta, Struct
 
 from gateway.codecs.records.mapping import Entry
 from gateway.core.stream import Adapter, Delivery, Door
+from gateway.pipeline.policy import Policy
 from gateway.pipeline.problem import Place, Problem
-
-KIB = 1024
-MIB = 1024 * KIB
-
-
-def _size(description: str) -> Meta:
-    return Meta(ge=1, description=description, extra={"unit": "bytes"})
-
 
 class Model(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Who scores."""
@@ -27,31 +20,6 @@ class Model(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     version: Annotated[
         str, Meta(description="A version or a label. Empty: as for REST, by the split, then `stable`, then the newest.")
     ] = ""
-
-
-class Errors(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What becomes of records that fail, and of systems that do not answer."""
-
-    attempts: Annotated[
-        int, Meta(ge=1, description="Tries of a record that the model failed on; then it is a dead letter.")
-    ] = 1
-    backoff: Annotated[float, Meta(gt=0, description="Seconds before the second try of what may work later.")] = 0.1
-    backoff_limit: Annotated[float, Meta(gt=0, description="Seconds that the pause doubles up to.")] = 30.0
-    breaker_rate: Annotated[
-        float, Meta(gt=0, le=1, description="Share of dead letters at which the stream pauses itself; 1: never.")
-    ] = 0.5
-    breaker_records: Annotated[int, Meta(ge=1, description="Newest records that the share is taken of.")] = 1000
-
-
-class Batching(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How many records are scored together, and how many may be on their way."""
-
-    rows: Annotated[int, Meta(ge=1, description="The most records in one run of the model.")] = 1000
-    linger: Annotated[
-        float, Meta(ge=0, description="Seconds that a batch waits for more records; 0: scored as it was read.")
-    ] = 0.0
-    in_flight_rows: Annotated[int, Meta(ge=1, description="Records read and not acknowledged.")] = 10_000
-    in_flight_bytes: Annotated[int, _size("Their bytes.")] = 64 * MIB
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,8 +63,6 @@ class Stream:
     types: Mapping[tuple[str, int], str]
     model: Model
     encode: Any
-    errors: Errors = field(default_factory=Errors)
-    batching: Batching = field(default_factory=Batching)
-    lanes: int = 4
+    policy: Policy = field(default_factory=Policy)
     guarantee: Delivery | None = None
     order: Literal["", "per key"] = ""

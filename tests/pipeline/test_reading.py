@@ -68,8 +68,8 @@ class TestRead:
             encode: {format: json, fields: {"x.id": id, p: "probabilities[1]"}}
             output: {toy: {url: u}}
             dead_letters: {toy: {url: v}}
-            errors: {attempts: 3}
-            batching: {rows: 10, linger: 0.5, in_flight_bytes: 1MiB}
+            errors: {attempts: 3, backoff: {initial: 1}}
+            batching: {rows: 10, linger: 0.5, bytes_in_flight: 1MiB}
             lanes: 7
             guarantee: at least once
             order: per key
@@ -86,9 +86,9 @@ class TestRead:
         assert stream.entries[1].width == 3
         assert stream.types == {("X", 1): "number"}
         assert (stream.model.name, stream.model.version) == ("m", "2")
-        assert stream.errors.attempts == 3
-        assert stream.batching.in_flight_bytes == 1 << 20
-        assert (stream.lanes, stream.guarantee, stream.order) == (7, Delivery.AT_LEAST_ONCE, "per key")
+        assert (stream.policy.errors.attempts, stream.policy.errors.backoff.initial) == (3, 1.0)
+        assert stream.policy.batching.bytes_in_flight == 1 << 20
+        assert (stream.policy.lanes, stream.guarantee, stream.order) == (7, Delivery.AT_LEAST_ONCE, "per key")
         assert str(stream.places.problem("map.X[1].default", "m")) == "fraud.yaml:15: map.X[1].default: m"
 
     def test_the_least_that_a_stream_may_say(self) -> None:
@@ -130,7 +130,7 @@ class TestRead:
             "s.yaml:12: mapp: is no section, did you mean 'map'?",
             "s.yaml:13: model.name: found a list, expected a text that is not empty",
             "s.yaml:14: encode.fields: is missing, expected a mapping that is not empty or a list that is not empty",
-            "s.yaml:15: lanes: found 0, expected an integer from 1 to 1024",
+            "s.yaml:15: lanes: found 0, expected an integer from 1 to 256",
             "s.yaml:16: guarantee: found 'twice', expected one of 'at most once', 'at least once', 'exactly once'",
         ]
 
@@ -153,7 +153,7 @@ class TestRead:
             ("map", None, "1: map: is missing"),
             ("name", "a/b", "7: name: found 'a/b', expected letters, digits"),
             ("order", "all", "7: order: found 'all', expected 'per key', or no such line"),
-            ("errors", "{attempts: 0}", "7: errors.attempts: found 0, expected an integer of at least 1"),
+            ("errors", "{attempts: -1}", "7: errors.attempts: found -1, expected an integer of at least 0"),
             ("batching", "{linger: .inf}", "7: batching.linger: found .inf, expected a number of at least 0"),
         ],
     )
@@ -228,7 +228,7 @@ class TestReferences:
         with pytest.raises(StreamError) as raised:
             read_all(["a.yaml", "b.yaml", "c.yaml"], {})
         lines = raised.value.message.split("\n")
-        assert "c.yaml:1: lanes: found 0, expected an integer from 1 to 1024" in lines
+        assert "c.yaml:1: lanes: found 0, expected an integer from 1 to 256" in lines
         assert "b.yaml:8: name: 'a' is in a.yaml already" in lines
 
 
