@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from adapters.files.letters import FilesLetters
 from adapters.files.redrive import FilesRedrive
 from adapters.files.settings import FilesInput, FilesOutput
 from adapters.files.sink import FilesSink
@@ -14,4 +15,5 @@ adapter = Adapter(
     input=Door(FilesInput, FilesSource),
     output=Door(FilesOutput, FilesSink),
     redrive=Door(FilesInput, FilesRedrive),
+    letters=FilesLetters,
 )

@@ -53,7 +53,7 @@ def folder_of(stream: Stream, state: Path) -> Path:
 def parts(stream: Stream, state: Path) -> Parts:
     """Raises StreamError where the connectors cannot be, or do not go together."""
     context = Context(stream.name, None, str(folder_of(stream, state)))
-    output: Output = _opened(stream, "output", stream.output, context)
+    output = _opened(stream, "output", stream.output, context)
     given: Input = _opened(stream, "input", stream.input, context)
     if is_bound(given.source, output.sink) and hasattr(output, "take_over"):
         given = _opened(stream, "input", stream.input, replace(context, positions=output))
@@ -67,11 +67,15 @@ def dead_letters(stream: Stream, state: Path) -> Connector:
     """Where they go: what the stream says, else files below its own folder."""
     if stream.dead_letters is not None:
         return stream.dead_letters
-    files = connectors.adapter("files")
-    if files.output is None:
+    return files(folder_of(stream, state) / "dead")
+
+
+def files(folder: Path) -> Connector:
+    """An output to files of a folder."""
+    adapter = connectors.adapter("files")
+    if adapter.output is None:
         raise AssertionError("files have an output")
-    settings = msgspec.convert({"path": str(folder_of(stream, state) / "dead")}, files.output.settings)
-    return Connector(files, files.output, settings)
+    return Connector(adapter, adapter.output, msgspec.convert({"path": str(folder)}, adapter.output.settings))
 
 
 def demands(stream: Stream, found: Parts) -> list[Problem]:

@@ -87,7 +87,7 @@ class Dead(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 class _Case(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     name: str = ""
-    records: tuple[str | None | Record, ...] | Records = msgspec.field(name="in")
+    records: tuple[str | Record | None, ...] | Records = msgspec.field(name="in")
     out: tuple[str | Content | Fields, ...] | Records = ()
     dead: tuple[Dead, ...] = ()
     tolerance: Annotated[float, Meta(ge=0)] = 1e-6
@@ -171,14 +171,14 @@ class _Contents:
             yield from (Message(f"record-{number + 1}", value) for number, value in enumerate(values))
             return
         for number, record in enumerate(case.records):
-            id = f"record-{number + 1}"
+            name = f"record-{number + 1}"
             if record is None or isinstance(record, str):
-                yield Message(id, None if record is None else record.encode())
+                yield Message(name, None if record is None else record.encode())
                 continue
             value = self._read(record, f"{field}[{number}]", b"")
             key = None if record.key is None else record.key.encode()
-            headers = tuple((name, text.encode()) for name, text in record.headers.items())
-            yield Message(record.id or id, value, key, headers)
+            headers = tuple((header, text.encode()) for header, text in record.headers.items())
+            yield Message(record.id or name, value, key, headers)
 
     def wanted(self, case: _Case, field: str) -> Iterator[Wanted]:
         if isinstance(case.out, Records):

@@ -44,7 +44,9 @@ def _dead(case: Case, errors: Mapping[int, str]) -> Iterator[Problem]:
         if row not in expected:
             yield Problem(case.place, f"record {row + 1}", f"became a dead letter: {reason}")
         elif expected[row] not in reason:
-            yield Problem(case.place, f"record {row + 1}", f"the reason is '{reason}', expected '{expected[row]}' in it")
+            yield Problem(
+                case.place, f"record {row + 1}", f"the reason is '{reason}', expected '{expected[row]}' in it"
+            )
     for row in sorted(set(expected) - set(errors)):
         yield Problem(case.place, f"record {row + 1}", "had to become a dead letter, and did not")
 

@@ -18,9 +18,10 @@ class Batching(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         Meta(ge=0, description="How long a batch that is not full waits for more records; 0: not at all."),
     ] = 0.0
     rows_in_flight: Annotated[int, Meta(ge=1, description="Records in flight; then reading pauses.")] = 10_000
-    bytes_in_flight: Annotated[int, Meta(ge=1, description="Bytes of their values in flight; then reading pauses.")] = (
-        64 * MIB
-    )
+    bytes_in_flight: Annotated[
+        int,
+        Meta(ge=1, description="Bytes of their values in flight; then reading pauses.", extra={"unit": "bytes"}),
+    ] = 64 * MIB
     ahead: Annotated[
         int,
         Meta(ge=0, description="Batches of a lane that are scored while an earlier one is written; 0: none."),

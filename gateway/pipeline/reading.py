@@ -16,8 +16,8 @@ from gateway.pipeline import connectors, document
 from gateway.pipeline.binding import Binder, Unfit
 from gateway.pipeline.document import Node
 from gateway.pipeline.formats import DECODE, ENCODE, whole_requests
-from gateway.pipeline.problem import Place, Problem, StreamError, nearest
 from gateway.pipeline.policy import Policy
+from gateway.pipeline.problem import Place, Problem, StreamError, nearest
 from gateway.pipeline.spec import Connector, Model, Places, Stream
 
 #: in the order in which a file has them

@@ -13,6 +13,7 @@ from gateway.core.stream import Adapter, Delivery, Door
 from gateway.pipeline.policy import Policy
 from gateway.pipeline.problem import Place, Problem
 
+
 class Model(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Who scores."""
 
