@@ -31,13 +31,12 @@ def _redrive(settings: KafkaSource, context: Context) -> KafkaRedrive:
     return KafkaRedrive(settings, context)
 
 
-def _letters(settings: KafkaSink, context: Context) -> KafkaInput:
-    """Of the dead letters that an output keeps itself, else of its topic: it is one for dead letters then."""
+def _letters(settings: KafkaSink, context: Context, kept: bool) -> KafkaInput:
     from adapters.kafka.input import KafkaInput
 
     source = KafkaSource(
         brokers=settings.brokers, tls=settings.tls, sasl=settings.sasl, client_id=settings.client_id,
-        request_timeout=settings.request_timeout, topics=[settings.dead_letters or settings.topic],
+        request_timeout=settings.request_timeout, topics=[settings.dead_letters if kept else settings.topic],
         group=f"{context.pipeline}-letters",
     )  # fmt: skip
     return KafkaInput(source, context, until_end=True)
@@ -49,5 +48,5 @@ adapter = Adapter(
     input=Door(KafkaSource, _input),
     output=Door(KafkaSink, _output),
     redrive=Door(KafkaSource, _redrive),
-    letters=Door(KafkaSink, _letters),
+    letters=_letters,
 )

@@ -20,6 +20,8 @@ def encode(letter: DeadLetter) -> bytes:
         "attempts": letter.attempts,
         "value": _text(message.value),
     }
+    if letter.model:
+        document["model"] = letter.model
     if message.key is not None:
         document["key"] = _text(message.key)
     if message.headers:
@@ -39,8 +41,9 @@ def decode(data: bytes) -> DeadLetter:
             document.get("timestamp", 0),
         )  # fmt: skip
         return DeadLetter(
-            message, document["reason"], document["lane"], document["position"], document.get("attempts", 1)
-        )
+            message, document["reason"], document["lane"], document["position"], document.get("attempts", 1),
+            document.get("model", ""),
+        )  # fmt: skip
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise DataError(f"it is no dead letter: {type(error).__name__}: {error}") from error
 

@@ -213,13 +213,19 @@ class Rows:
 
 @dataclass(frozen=True, slots=True)
 class DeadLetter:
-    """A record that could not be scored, as it came: `redrive` puts `message` back where it was read."""
+    """A record that could not be scored, as it came: `redrive` puts `message` back where it was read.
+
+    position  of its batch, as its input writes it; where the record is to be found says its id
+    attempts  how often it has failed, this time among them
+    model     who was asked, and the version if it was named: ``fraud/canary``
+    """
 
     message: Message
     reason: str
     lane: str
     position: str
     attempts: int = 1
+    model: str = ""
 
 
 @dataclass(frozen=True, slots=True)

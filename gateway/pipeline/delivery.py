@@ -7,11 +7,11 @@ after a failure the position is read again. Any other is tried until it works.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from gateway.core import letter
 from gateway.core.errors import InvalidArgument, SluiceError
 from gateway.core.stream import (
     Ability,
@@ -26,7 +26,6 @@ from gateway.core.stream import (
     Token,
     at_fault,
 )
-from gateway.pipeline import letter
 from gateway.pipeline.breaker import Breaker
 from gateway.pipeline.crashpoint import crash
 from gateway.pipeline.fault import BOTH, Fault, Tripped
@@ -178,7 +177,7 @@ class Delivery:
         if output is None or side is None:
             raise AssertionError("the output keeps the dead letters")
         letters = self._letters(part.flight, dead)
-        batch = letter.encode_all(letters, self._pipeline, self._model, time.time_ns() // 1_000_000)
+        batch = enveloped(letters)
         token = part.flight.token
         rows = Rows(batch, Token(token.lane, token.epoch))
         if crash is not None:
@@ -203,8 +202,18 @@ class Delivery:
             headers = message.headers
             if headers:
                 message = type(message)(message.id, message.value, message.key, bare(headers), message.timestamp)
-            found.append(DeadLetter(message, reason, flight.token.lane, position, attempts(headers) + 1))
+            found.append(DeadLetter(message, reason, flight.token.lane, position, attempts(headers) + 1, self._model))
         return found
+
+
+def enveloped(letters: Sequence[DeadLetter]) -> Batch:
+    """Dead letters as records of an output: each with the id and the key of the record that it is about."""
+    keys = [found.message.key for found in letters]
+    return Batch(
+        [found.message.id for found in letters],
+        [letter.encode(found) for found in letters],
+        keys if any(key is not None for key in keys) else (),
+    )
 
 
 def split(flight: Flight, lanes: int, chance: Callable[[bytes], int] = hash) -> list[Part]:

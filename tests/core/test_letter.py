@@ -14,7 +14,7 @@ headers = st.lists(st.tuples(st.text(max_size=5), st.binary(max_size=9)), max_si
 messages = st.builds(Message, st.text(), values, values, headers, st.integers(0, 1 << 45))
 
 
-@given(st.builds(DeadLetter, messages, st.text(), st.text(), st.text(), st.integers(1, 99)))
+@given(st.builds(DeadLetter, messages, st.text(), st.text(), st.text(), st.integers(1, 99), st.text()))
 def test_it_comes_back_as_it_was_in_one_line(letter: DeadLetter) -> None:
     text = encode(letter)
     assert b"\n" not in text
