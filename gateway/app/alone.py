@@ -6,12 +6,12 @@ import asyncio
 import logging
 import time
 from contextlib import AsyncExitStack
-from pathlib import Path
 
 from gateway.app import ports
 from gateway.app.engine import Engine, settle_memory
 from gateway.app.serving import Serving
 from gateway.app.stop import Stop, end
+from gateway.app.storage import storage
 from gateway.control.follower import Follower
 from gateway.control.plane import ControlPlane
 from gateway.protocols.admin import admin_app
@@ -19,7 +19,6 @@ from gateway.protocols.http.listener import Listener, bind
 from gateway.protocols.http.service import Service
 from gateway.protocols.views import LocalInventory
 from gateway.settings import Settings, admin_token
-from gateway.store.sqlite import SqliteStore
 from gateway.telemetry.metrics import CONTENT_TYPE
 from gateway.telemetry.tracing import Tracer
 
@@ -40,7 +39,7 @@ async def serve(settings: Settings) -> int:
         if settings.grpc_port != "off":
             grpc_socket = stack.enter_context(bind(settings.host, settings.grpc_port))
 
-        store = await stack.enter_async_context(SqliteStore(Path(settings.state)))
+        store = await stack.enter_async_context(storage(settings))
         token = admin_token(settings)
 
         engine = Engine(settings)
@@ -64,22 +63,22 @@ async def serve(settings: Settings) -> int:
         # probes answer, and say "not ready", while models load; stopped last, so that metrics last longest
         await ports.start(stack, Listener(admin, admin_socket, tls=tls, drain_timeout=1.0))
         listener = serving.listener(rest_socket)
-        await plane.start()
-        await ports.start(stack, listener, *serving.others())
-        settle_memory()
-        stop.set_ready(True)
-        logger.info(
-            "ready in %.2f s: REST on %s:%d, gRPC %s, admin on %s:%d, models from %s",
-            time.perf_counter() - began,
-            *rest_socket.getsockname()[:2],
-            f"on {settings.host}:{serving.grpc.port}" if serving.grpc else "off",
-            *admin_socket.getsockname()[:2],
-            settings.models,
-        )
-        polling = asyncio.create_task(engine.manager.poll())
-        stack.callback(polling.cancel)
-        await stop.wait()
-        await _drain(stop, listener, settings.drain_delay)
+        if await stop.unless(plane.start()):
+            await ports.start(stack, listener, *serving.others())
+            settle_memory()
+            stop.set_ready(True)
+            logger.info(
+                "ready in %.2f s: REST on %s:%d, gRPC %s, admin on %s:%d, models from %s",
+                time.perf_counter() - began,
+                *rest_socket.getsockname()[:2],
+                f"on {settings.host}:{serving.grpc.port}" if serving.grpc else "off",
+                *admin_socket.getsockname()[:2],
+                settings.models,
+            )
+            polling = asyncio.create_task(engine.manager.poll())
+            stack.callback(polling.cancel)
+            await stop.wait()
+            await _drain(stop, listener, settings.drain_delay)
     logger.info("stopped")
     if engine.left_behind:
         end(stop.code)

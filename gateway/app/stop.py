@@ -6,8 +6,8 @@ import asyncio
 import logging
 import os
 import signal
-from collections.abc import Callable
-from typing import Final
+from collections.abc import Callable, Coroutine
+from typing import Any, Final
 
 logger = logging.getLogger("sluice")
 
@@ -52,6 +52,21 @@ class Stop:
 
     async def wait(self) -> None:
         await self._asked.wait()
+
+    async def unless(self, work: Coroutine[Any, Any, None]) -> bool:
+        """Whether the work was done before a signal; else it is cancelled."""
+        asked, task = asyncio.create_task(self.wait()), asyncio.create_task(work)
+        try:
+            await asyncio.wait((asked, task), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            asked.cancel()
+            if not task.done():
+                task.cancel()
+                await asyncio.wait((task,))
+        if task.cancelled():
+            return False
+        task.result()
+        return True
 
 
 def end(code: int) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import click
 
@@ -22,7 +23,12 @@ def command(limit: int, before: int | None, admin: Admin, as_json: bool) -> None
         print_json(document)
         return
     rows = [
-        (e["id"], e["at"], e["actor"], e["origin"], e["action"], e["target"], e["after"], json.dumps(e["detail"]))
+        (e["id"], e["at"], e["actor"], _origin(e), e["action"], e["target"], e["after"], json.dumps(e["detail"]))
         for e in document["entries"]
     ]
     print_table(("id", "at", "who", "from", "action", "model", "revision", "detail"), rows, "nothing was changed yet")
+
+
+def _origin(entry: dict[str, Any]) -> str:
+    origin, machine = entry["origin"], entry.get("machine")
+    return f"{origin} at {machine}" if machine else origin

@@ -27,8 +27,12 @@ class Admin:
     def __init__(self, client: Client) -> None:
         self._client = client
 
-    def call(self, method: str, path: str, document: Any = None, revision: int | None = None) -> Any:
+    def call(
+        self, method: str, path: str, document: Any = None, revision: int | None = None, wait: int | None = None
+    ) -> Any:
+        """`wait`: seconds until every gateway has the change in force, or it is refused."""
         headers = {} if revision is None else {"If-Match": f'"{revision}"'}
+        path += f"?wait={wait}" if wait else ""
         try:
             return self._client.call(method, "/admin/v1" + path, document, headers)
         except Refused as error:
@@ -39,6 +43,20 @@ class Admin:
                     " where the gateway's state folder is (--config, SLUICE_STATE)",
                 ) from error
             raise
+
+
+def wait_option(command: Callable[..., R]) -> Callable[..., R]:
+    """Gives a command its `wait: int | None`, in seconds."""
+
+    @click.option("--wait", is_flag=True, help="Return when every machine has it in force, else fail and name those.")
+    @click.option(
+        "--timeout", type=click.IntRange(1, 600), default=30, show_default=True, metavar="SECONDS", help="With --wait."
+    )
+    @functools.wraps(command)
+    def wrapped(*args: Any, wait: bool, timeout: int, **kw: Any) -> R:
+        return command(*args, wait=timeout if wait else None, **kw)
+
+    return wrapped
 
 
 def of_model(kind: str, model: str, rest: str = "") -> str:

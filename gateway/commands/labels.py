@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from gateway.commands.connection import Admin, admin_options, of_model
+from gateway.commands.connection import Admin, admin_options, of_model, wait_option
 from gateway.commands.output import json_option, print_json, print_table
 from gateway.commands.split import revision_option
 
@@ -33,9 +33,12 @@ def show(model: str | None, admin: Admin, as_json: bool) -> None:
 @click.argument("model")
 @click.argument("labels", nargs=-1, required=True, metavar="LABEL=VERSION...")
 @revision_option
+@wait_option
 @admin_options
 @json_option
-def set_(model: str, labels: tuple[str, ...], revision: int | None, admin: Admin, as_json: bool) -> None:
+def set_(
+    model: str, labels: tuple[str, ...], revision: int | None, wait: int | None, admin: Admin, as_json: bool
+) -> None:
     """Name versions, and leave other labels as they are: sluice labels set fraud stable=1 canary=2."""
     changes: dict[str, str | None] = {}
     for part in labels:
@@ -43,33 +46,39 @@ def set_(model: str, labels: tuple[str, ...], revision: int | None, admin: Admin
         if not (label and equals and version):
             raise click.UsageError(f"expected LABEL=VERSION, as in stable=1, found '{part}'")
         changes[label] = version
-    _change(model, changes, revision, admin, as_json)
+    _change(model, changes, revision, wait, admin, as_json)
 
 
 @command.command()
 @click.argument("model")
 @click.argument("labels", nargs=-1, required=True, metavar="LABEL...")
 @revision_option
+@wait_option
 @admin_options
 @json_option
-def remove(model: str, labels: tuple[str, ...], revision: int | None, admin: Admin, as_json: bool) -> None:
+def remove(
+    model: str, labels: tuple[str, ...], revision: int | None, wait: int | None, admin: Admin, as_json: bool
+) -> None:
     """Take labels away."""
-    _change(model, dict.fromkeys(labels), revision, admin, as_json)
+    _change(model, dict.fromkeys(labels), revision, wait, admin, as_json)
 
 
 @command.command()
 @click.argument("model")
 @revision_option
+@wait_option
 @admin_options
 @json_option
-def clear(model: str, revision: int | None, admin: Admin, as_json: bool) -> None:
+def clear(model: str, revision: int | None, wait: int | None, admin: Admin, as_json: bool) -> None:
     """Forget what was set: the labels of the settings count again, if there are any."""
-    document = admin.call("DELETE", of_model("labels", model), None, revision)
+    document = admin.call("DELETE", of_model("labels", model), None, revision, wait=wait)
     print_json(document) if as_json else _print({model: document["labels"]})
 
 
-def _change(model: str, changes: dict[str, str | None], revision: int | None, admin: Admin, as_json: bool) -> None:
-    document = admin.call("PATCH", of_model("labels", model), changes, revision)
+def _change(
+    model: str, changes: dict[str, str | None], revision: int | None, wait: int | None, admin: Admin, as_json: bool
+) -> None:
+    document = admin.call("PATCH", of_model("labels", model), changes, revision, wait)
     print_json(document) if as_json else _print({model: document["labels"]})
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from gateway.commands.connection import Admin, admin_options, of_model
+from gateway.commands.connection import Admin, admin_options, of_model, wait_option
 from gateway.commands.output import json_option, print_json, print_table
 
 _COLUMNS = ("model", "version", "state", "labels", "split", "succeeded", "failed", "reason")
@@ -47,9 +47,10 @@ def show(model: str, admin: Admin, as_json: bool) -> None:
 @click.option(
     "--model-config", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="ModelConfig as JSON."
 )
+@wait_option
 @admin_options
 @json_option
-def load(model: str, model_config: Path | None, admin: Admin, as_json: bool) -> None:
+def load(model: str, model_config: Path | None, wait: int | None, admin: Admin, as_json: bool) -> None:
     """Load a model, or load it anew (control mode explicit)."""
     body: dict[str, Any] = {}
     if model_config:
@@ -57,17 +58,18 @@ def load(model: str, model_config: Path | None, admin: Admin, as_json: bool) -> 
             body["config"] = json.loads(model_config.read_bytes())
         except ValueError as error:
             raise click.UsageError(f"{model_config}: not JSON: {error}") from error
-    document = admin.call("POST", of_model("models", model, "/load"), body)
+    document = admin.call("POST", of_model("models", model, "/load"), body, wait=wait)
     print_json(document) if as_json else _print_model(document)
 
 
 @command.command()
 @click.argument("model")
+@wait_option
 @admin_options
 @json_option
-def unload(model: str, admin: Admin, as_json: bool) -> None:
+def unload(model: str, wait: int | None, admin: Admin, as_json: bool) -> None:
     """Unload a model (control mode explicit)."""
-    document = admin.call("POST", of_model("models", model, "/unload"))
+    document = admin.call("POST", of_model("models", model, "/unload"), wait=wait)
     print_json(document) if as_json else click.echo(f"unloaded {model} (revision {document['revision']})")
 
 

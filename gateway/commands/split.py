@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from gateway.commands.connection import Admin, admin_options, of_model
+from gateway.commands.connection import Admin, admin_options, of_model, wait_option
 from gateway.commands.output import json_option, print_json, print_table
 
 revision_option = click.option("--revision", type=int, help="Only if the control state is at this revision.")
@@ -32,27 +32,35 @@ def show(model: str | None, admin: Admin, as_json: bool) -> None:
 @click.argument("weights", nargs=-1, required=True, metavar="VERSION=WEIGHT...")
 @click.option("--salt", help="What keys are hashed with; else that of the split before, or the model's name.")
 @revision_option
+@wait_option
 @admin_options
 @json_option
 def set_(
-    model: str, weights: tuple[str, ...], salt: str | None, revision: int | None, admin: Admin, as_json: bool
+    model: str,
+    weights: tuple[str, ...],
+    salt: str | None,
+    revision: int | None,
+    wait: int | None,
+    admin: Admin,
+    as_json: bool,
 ) -> None:
     """Share a model's traffic between versions or labels: sluice split set fraud 1=90 canary=10."""
     body: dict[str, Any] = {"weights": _weights(weights)}
     if salt is not None:
         body["salt"] = salt
-    document = admin.call("PUT", of_model("splits", model), body, revision)
+    document = admin.call("PUT", of_model("splits", model), body, revision, wait=wait)
     print_json(document) if as_json else _print([document])
 
 
 @command.command()
 @click.argument("model")
 @revision_option
+@wait_option
 @admin_options
 @json_option
-def clear(model: str, revision: int | None, admin: Admin, as_json: bool) -> None:
+def clear(model: str, revision: int | None, wait: int | None, admin: Admin, as_json: bool) -> None:
     """Forget what was set: the split of the settings counts again, if there is one."""
-    document = admin.call("DELETE", of_model("splits", model), None, revision)
+    document = admin.call("DELETE", of_model("splits", model), None, revision, wait=wait)
     if as_json:
         print_json(document)
     elif document["split"]:

@@ -36,6 +36,8 @@ class Follower:
         self._repository: Final = Repository(Path(settings.models))
         #: model → the generation that this process has made of it
         self._made: dict[str, int] = {}
+        #: model → why it could not be loaded
+        self._failed: dict[str, str] = {}
         self.state = State()
         self.desired = merge(settings, self.state)
 
@@ -55,12 +57,8 @@ class Follower:
             first = known if "*" in self._settings.load else {*self._settings.load}
             await asyncio.gather(*(self._load(model, DesiredModel(True)) for model in sorted(first - {*state.models})))
         await self.follow(state)
-        for model, split in self.desired.splits.items():
-            if absent := [name for name, _ in split.arms if name not in self._manager.present(model)]:
-                logger.warning(
-                    "the split of '%s' names %s, which is not ready: others answer in its place",
-                    model, ", ".join(absent),
-                )  # fmt: skip
+        for reason in self.troubles().values():
+            logger.warning("%s", reason)
 
     async def follow(self, state: State) -> None:
         old, new = self.desired, merge(self._settings, state)
@@ -80,6 +78,20 @@ class Follower:
         for model in models:
             self._manager.set_pinned(model, new.pinned(model))
         await self._manager.reconcile()
+
+    def troubles(self) -> Mapping[str, str]:
+        found: dict[str, str] = {}
+        for model in self.desired.models():
+            present = self._manager.present(model)
+            if self.explicit and not present:
+                continue  # its versions come when it is loaded
+            split = self.desired.splits.get(model)
+            if absent := [name for name, _ in split.arms if name not in present] if split else []:
+                names = ", ".join(absent)
+                found[model] = f"the split of '{model}' names {names}, which is not ready: others answer in its place"
+            if absent := [label for label in self.desired.labels.get(model, {}) if label not in present]:
+                found[model] = f"of '{model}' the label {', '.join(absent)} names a version that is not ready"
+        return found | self._failed
 
     async def must_exist(self, model: str, names: Iterable[str], what: str) -> None:
         versions = await self._versions(check_model(model))
@@ -135,6 +147,7 @@ class Follower:
     async def publish_model(self, prepared: Prepared, state: State) -> None:
         self._manager.publish(prepared)
         self._made[prepared.model.name] = state.models[prepared.model.name].generation
+        self._failed.pop(prepared.model.name, None)
         self._publish(state)
 
     async def release(self, model: str) -> None:
@@ -161,6 +174,8 @@ class Follower:
                 await self._manager.load(model, wanted.config or None, files or None, strict=False)
             elif self._manager.present(model):
                 await self._manager.unload(model)
+            self._failed.pop(model, None)
         except SluiceError as error:
             logger.error("%s", error.message)
+            self._failed[model] = error.message
         self._made[model] = wanted.generation

@@ -32,6 +32,10 @@ class Following(Protocol):
         """Whatever was skipped between the snapshot before and this one. Fails as `start` does."""
         ...
 
+    def troubles(self) -> Mapping[str, str]:
+        """Model → why it is not served as it is desired; in some process at least."""
+        ...
+
     async def must_exist(self, model: str, names: Iterable[str], what: str) -> None:
         """Versions or labels. Raises NotFound that names those that are there."""
         ...

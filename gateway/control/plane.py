@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
 from hashlib import sha256
 from typing import Any, Final, TypeVar, Unpack
@@ -27,13 +28,17 @@ from gateway.control.desired import (
     with_split,
 )
 from gateway.control.following import Following
+from gateway.control.peers import Contact, Peers
 from gateway.core.errors import Conflict, NotFound
 from gateway.settings import Settings
-from gateway.store.contract import Act, AuditEntry, Mutation, State, Store
+from gateway.store.contract import Act, AuditEntry, Mutation, SharedStore, State, Store
 
 logger = logging.getLogger("sluice.control")
 
 T = TypeVar("T")
+
+#: tries of a change that others were faster than
+CONFLICTS: Final = 10
 
 
 class ControlPlane:
@@ -49,6 +54,11 @@ class ControlPlane:
         self._follower: Final = follower
         self._turn: Final = asyncio.Lock()
         self._running: set[asyncio.Task[Any]] = set()
+        #: the revision that all workers have acknowledged
+        self.in_force = 0
+        self._started = time.time()
+        #: the other gateways, where there may be some
+        self.peers: Final = Peers(store, self) if isinstance(store, SharedStore) else None
 
     @property
     def mode(self) -> str:
@@ -64,13 +74,21 @@ class ControlPlane:
         """What is in force: the settings, and above them what was set."""
         return self._follower.desired
 
+    @property
+    def contact(self) -> Contact:
+        """With the store."""
+        return self.peers.contact if self.peers else Contact(True, self._started, self.in_force)
+
     async def start(self) -> None:
         """Takes up what the settings and the store say, and loads it. A model that fails is in the log and in the
-        index, and keeps nothing else from starting. Raises Unavailable where store or repository cannot be read."""
-        state = await self._store.read()
+        index, and keeps nothing else from starting. Raises Unavailable where store or repository cannot be read; a
+        store that is shared is waited for."""
+        state = await (self.peers.first() if self.peers else self._store.read())
         for line in overruled(self._settings, state):
             logger.warning("%s", line)
         await self._in_turn(self._follower.start(state))
+        if self.peers:
+            self.peers.start()
 
     async def apply(self, state: State) -> None:
         """Makes this process follow a snapshot, however far behind it is; an older one changes nothing."""
@@ -81,11 +99,30 @@ class ControlPlane:
 
         await self._in_turn(work())
 
+    async def catch_up(self) -> None:
+        """Follows the store, where it has moved without this gateway; back, too, as after a restore."""
+
+        async def work() -> None:
+            await self._follow_store()
+
+        await self._in_turn(work())
+
+    def troubles(self) -> Mapping[str, str]:
+        """Model → why it is not served here as it is desired."""
+        return self._follower.troubles()
+
+    async def everywhere(self, revision: int, limit: float, model: str = "") -> None:
+        """As `Peers.everywhere`; a gateway without others has in force what it answered."""
+        if self.peers:
+            await self.peers.everywhere(revision, limit, model)
+
     async def audit(self, limit: int = 100, before: int | None = None) -> list[AuditEntry]:
         return await self._store.audit(limit, before)
 
     async def close(self) -> None:
         """Waits for what is under way."""
+        if self.peers:
+            await self.peers.close()
         while self._running:
             await asyncio.wait(self._running)
 
@@ -201,24 +238,36 @@ class ControlPlane:
         expected = by.get("expected")
 
         async def turn() -> Desired:
-            try:
-                if expected is not None and expected != self.state.revision:
-                    raise Conflict(f"the control state is at revision {self.state.revision}, not {expected}")
-                await work()
-            except Conflict:
-                # Somebody else may write to the same store: catch up, so that the caller's next try can succeed.
-                state = await self._store.read()
-                if state.revision > self.state.revision:
-                    await self._follower.follow(state)
-                raise
+            for tries_left in reversed(range(CONFLICTS)):
+                try:
+                    if expected is not None and expected != self.state.revision:
+                        raise Conflict(f"the control state is at revision {self.state.revision}, not {expected}")
+                    await work()
+                    break
+                except Conflict:
+                    # Somebody else may write to the same store: catch up, so that the next try can succeed. It is
+                    # made here unless the caller decided on a revision that is gone.
+                    if not await self._follow_store() or expected is not None or not tries_left:
+                        raise
             return self.desired
 
         return await self._in_turn(turn())
 
+    async def _follow_store(self) -> bool:
+        """Whether there was anything new."""
+        state = await self._store.read()
+        if state.revision == self.state.revision:
+            return False
+        await self._follower.follow(state)
+        return True
+
     async def _in_turn(self, work: Coroutine[Any, Any, T]) -> T:
         async def turn() -> T:
             async with self._turn:
-                return await work
+                try:
+                    return await work
+                finally:
+                    self.in_force = self.state.revision
 
         task = asyncio.create_task(turn())
         self._running.add(task)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Awaitable, Callable, Mapping
+from datetime import UTC, datetime
 from typing import Any, Final
 
 import msgspec
@@ -28,9 +29,12 @@ from gateway.protocols.bearer import presented, same
 from gateway.protocols.errors import on_error
 from gateway.protocols.rest.body import parse, read
 from gateway.protocols.views import Inventory, audit_view, split_view
+from gateway.telemetry.control import control_page
 
 OPEN: Final = frozenset({"/metrics", "/livez", "/readyz", "/health/live", "/health/ready"})
 MAX_BODY: Final = 1 << 20
+#: seconds that a change may wait for all gateways
+MOST_WAIT: Final = 600
 
 _ETAG: Final = re.compile(r'"?(\d{1,18})"?')
 
@@ -63,11 +67,12 @@ def admin_app(
     ready    whether the server takes traffic
     """
     routes = [
-        *Probes(render, content_type, ready).routes(),
+        *Probes(render, content_type, ready, plane).routes(),
         *Models(plane, inventory).routes(),
         *TrafficSplits(plane).routes(),
         *VersionLabels(plane).routes(),
         *Trail(plane).routes(),
+        *Gateways(plane).routes(),
     ]
     handlers = dict.fromkeys((SluiceError, HTTPException, Exception), on_error)
     return Starlette(routes=routes, exception_handlers=handlers, middleware=[Middleware(TokenNeeded, token=token)])
@@ -88,7 +93,14 @@ class TokenNeeded:
 
 
 class Probes:
-    def __init__(self, render: Callable[[], Awaitable[bytes]], content_type: str, ready: Callable[[], bool]) -> None:
+    def __init__(
+        self,
+        render: Callable[[], Awaitable[bytes]],
+        content_type: str,
+        ready: Callable[[], bool],
+        plane: ControlPlane | None = None,
+    ) -> None:
+        self._plane = plane
         self._render = render
         self._content_type = content_type
         self._ready = ready
@@ -101,14 +113,24 @@ class Probes:
         ]
 
     async def metrics(self, request: Request) -> Response:
-        return Response(await self._render(), headers={"Content-Type": self._content_type})
+        page = await self._render()
+        if self._plane:
+            contact = self._plane.contact
+            page += control_page(self._plane.in_force, contact.revision, contact.up)
+        return Response(page, headers={"Content-Type": self._content_type})
 
     async def live(self, request: Request) -> Response:
         return _json({"live": True})
 
     async def ready(self, request: Request) -> Response:
+        """A gateway whose store is gone serves on: it is ready, and says so. Why it is gone is in the log alone."""
         ready = self._ready()
-        return _json({"ready": ready}, status=200 if ready else 503)
+        body: dict[str, Any] = {"ready": ready}
+        if self._plane:
+            contact = self._plane.contact
+            since = datetime.fromtimestamp(contact.since, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+            body["store"] = "ok" if contact.up else f"gone since {since}"
+        return _json(body, status=200 if ready else 503)
 
 
 class Models:
@@ -260,20 +282,43 @@ class Trail:
         return _json({"entries": [audit_view(entry) for entry in entries]})
 
 
+class Gateways:
+    """All that share the store, on this machine and on others."""
+
+    def __init__(self, plane: ControlPlane) -> None:
+        self._plane = plane
+
+    def routes(self) -> list[Route]:
+        return [Route("/admin/v1/machines", self.list)]
+
+    async def list(self, request: Request) -> Response:
+        """Those that said something within the last hour, this one among them; none where the store is not shared."""
+        peers = self._plane.peers
+        machines = await peers.machines() if peers else []
+        return _json({"revision": self._plane.desired.revision, "machines": machines}, self._plane.desired)
+
+
 By = Mapping[str, Any]
 
 
 async def _changed(request: Request, plane: ControlPlane, change: Callable[[By], Awaitable[Desired]]) -> Desired:
-    """Runs a mutation in the caller's name. An If-Match that no longer holds is 412, as RFC 9110 has it."""
+    """Runs a mutation in the caller's name. An If-Match that no longer holds is 412, as RFC 9110 has it.
+
+    ``?wait=SECONDS`` answers when every gateway has it in force.
+    """
     expected = _expected(request)
+    wait = _number(request, "wait", 0, MOST_WAIT)
     origin = f"admin {request.client.host}" if request.client else "admin"
     by = {"actor": "token", "origin": origin, "expected": expected}
     try:
-        return await change(by)
+        desired = await change(by)
     except Conflict as error:
         if expected is None:
             raise
         raise HTTPException(412, error.message, {"ETag": _etag(plane.desired)}) from error
+    if wait:
+        await plane.everywhere(desired.revision, wait, request.path_params["model"])
+    return desired
 
 
 def _expected(request: Request) -> int | None:

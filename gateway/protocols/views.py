@@ -89,7 +89,7 @@ def audit_view(entry: AuditEntry) -> View:
         "before": entry.before,
         "after": entry.after,
         "detail": entry.act.detail,
-    }
+    } | ({"machine": entry.machine} if entry.machine else {})
 
 
 def _model(manager: Manager, desired: Desired, model: str, statuses: Iterable[VersionStatus]) -> View:

@@ -16,6 +16,7 @@ import msgspec
 
 from gateway.core.errors import InvalidArgument
 from gateway.settings.expect import expected
+from gateway.settings.location import fault
 from gateway.settings.schema import BYTES, Leaf, Settings, leaves, sections
 
 #: read when no file is named, if it is there
@@ -94,6 +95,10 @@ def check(settings: Settings) -> Settings:
             raise SettingsError(f"grpc_port: expected a port other than {other}, found {settings.grpc_port} twice")
     if settings.admin_token and settings.admin_token_file:
         raise SettingsError("admin_token_file: expected nothing, because admin_token is set as well")
+    if settings.store and settings.store_file:
+        raise SettingsError("store_file: expected nothing, because store is set as well")
+    if settings.store and (wrong := fault(settings.store)):
+        raise SettingsError(f"store: {wrong}")
     if settings.load and settings.control_mode != "explicit":
         raise SettingsError(
             f"load: expected nothing unless control_mode is 'explicit', found {list(settings.load)}"
@@ -107,7 +112,7 @@ def check_files(settings: Settings) -> None:
     if not Path(settings.models).is_dir():
         raise SettingsError(f"models: expected a folder, found no folder at '{settings.models}'")
     files = {f"tls.{name}": getattr(settings.tls, name) for name in ("cert", "key", "client_ca")}
-    files["admin_token_file"] = settings.admin_token_file
+    files |= {"admin_token_file": settings.admin_token_file, "store_file": settings.store_file}
     for key, path in files.items():
         if path and not Path(path).is_file():
             raise SettingsError(f"{key}: expected a file, found no file at '{path}'")

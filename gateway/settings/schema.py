@@ -199,6 +199,18 @@ class Settings(Struct, frozen=True, kw_only=True):
             description="Folder of the control state: splits, labels, loaded models, audit trail.",
         ),
     ] = ".sluice"
+    store: Annotated[
+        str,
+        Meta(
+            description="Where the control state is, if not in SQLite in the state folder: the URL of a PostgreSQL"
+            " that several machines share, `postgresql://user:password@host:port/database`, with all that libpq takes."
+        ),
+    ] = ""
+    store_file: Annotated[str, Meta(description="File that holds that URL, as a mounted secret.")] = ""
+    machine: Annotated[
+        str,
+        Meta(description="What the others call this machine, in the audit trail too. Empty: its host name."),
+    ] = ""
     providers: Annotated[
         tuple[str, ...],
         Meta(min_length=1, description="onnxruntime's execution providers, the preferred one first."),

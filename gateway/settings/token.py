@@ -35,17 +35,18 @@ def find_token(settings: Settings) -> str:
     if settings.admin_token:
         return settings.admin_token
     if settings.admin_token_file:
-        token = _read(Path(settings.admin_token_file), "admin_token_file")
+        token = read_secret(Path(settings.admin_token_file), "admin_token_file", "the admin token")
         if not token:
             raise SettingsError(f"admin_token_file: expected a token in '{settings.admin_token_file}', found none")
         return token
     path = Path(settings.state) / FILE
-    return _read(path, "state") if path.exists() else ""
+    return read_secret(path, "state", "the admin token") if path.exists() else ""
 
 
-def _read(path: Path, key: str) -> str:
+def read_secret(path: Path, key: str, what: str) -> str:
+    """A file's only line. Raises SettingsError."""
     try:
         return path.read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not UTF-8"
-        raise SettingsError(f"{key}: the admin token cannot be read from '{path}': {reason}") from error
+        raise SettingsError(f"{key}: {what} cannot be read from '{path}': {reason}") from error

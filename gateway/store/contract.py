@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from gateway.core.errors import Unavailable
 
@@ -160,19 +160,19 @@ class Channel(Protocol):
         """Says what is in force here, for as long as it is said again; returns the store's newest revision."""
         ...
 
-    async def news(self, limit: float) -> None:
-        """Returns when somebody changed something or said that it is in force, at the latest after `limit` seconds."""
-        ...
-
     async def leave(self) -> None:
         """Says that this gateway ends, so that nobody waits for it."""
         ...
 
 
+@runtime_checkable
 class SharedStore(Store, Protocol):
     """One that several gateways have in common."""
 
-    def channel(self) -> AbstractAsyncContextManager[Channel]: ...
+    def channel(self, heard: Callable[[], None]) -> AbstractAsyncContextManager[Channel]:
+        """`heard` is called, soon, when somebody changed something or said that it is in force, and when the
+        connection is gone; not always: a look now and then is needed too."""
+        ...
 
     async def machines(self) -> list[Machine]:
         """Those that say something, by name."""

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Final, NamedTuple
 
 from gateway.core.observe import LATENCY_BOUNDS, Statistics
+from gateway.telemetry import control
 from gateway.telemetry.exposition import CONTENT_TYPE, Family, Page, labelled
 from gateway.telemetry.process import ProcessFacts, process_facts
 
@@ -171,6 +172,7 @@ _FAMILIES: Final = (
     *(family for family, _ in _PROCESS),
     *(family for family, _ in _ALIASES),
     _NV_FAILURE,
+    *control.FAMILIES,
 )
 
 #: every metric and its help

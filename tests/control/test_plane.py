@@ -185,18 +185,21 @@ def test_a_change_based_on_an_old_revision_is_refused_before_anything_is_loaded(
     run(start, body)
 
 
-def test_when_somebody_else_has_written_the_change_is_refused_and_theirs_is_followed(start: Start) -> None:
+def test_when_somebody_else_has_written_theirs_is_followed_and_the_change_is_made_on_top(start: Start) -> None:
     theirs = DesiredSplit("x", (("1", 1.0),))
 
     async def body(gateway: Gateway) -> None:
         act = Act("bob", "elsewhere", "split.set", "m")
         await gateway.store.change(0, lambda state: replace(state, splits={"m": theirs}), act)
         with pytest.raises(Conflict):
-            await gateway.plane.set_split("m", [("2", 1)], **BY)
+            await gateway.plane.set_split("m", [("2", 1)], **BY, expected=0)
         assert gateway.plane.desired.splits == {"m": theirs}
         assert await gateway.shares("m", 10) == {"1": 10}
         assert "2" not in gateway.ready("m")
-        await gateway.plane.set_split("m", [("2", 1)], **BY)
+        await gateway.store.change(1, lambda state: replace(state, splits={}), act)
+        # decided on nothing in particular: it is checked and made anew on what the other left
+        desired = await gateway.plane.set_split("m", [("2", 1)], **BY)
+        assert desired.revision == gateway.plane.in_force == 3
         assert await gateway.shares("m", 10) == {"2": 10}
 
     run(start, body)

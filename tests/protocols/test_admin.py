@@ -122,19 +122,28 @@ def ask(server: Running, method: str, path: str, **given: Any) -> httpx.Response
     return plain(method, server.url + path, headers=headers, **given)
 
 
+def test_a_gateway_alone_waits_for_nobody_and_has_no_machines(server: Running) -> None:
+    body = {"weights": {"1": 1}}
+    assert ask(server, "PUT", "/admin/v1/splits/affine?wait=5", json=body).status_code == 200
+    assert ask(server, "GET", "/admin/v1/machines").json() == {"revision": 1, "machines": []}
+    for wait in ("0", "601", "soon"):
+        reply = ask(server, "PUT", f"/admin/v1/splits/affine?wait={wait}", json=body)
+        assert (reply.status_code, "wait: expected a number" in reply.text) == (400, True)
+
+
 def test_probes_and_metrics_are_open(server: Running) -> None:
     for path in ("/livez", "/health/live", "/readyz", "/health/ready"):
         assert plain("GET", server.url + path).status_code == 200
     assert plain("GET", server.url + "/livez").json() == {"live": True}
-    assert plain("GET", server.url + "/readyz").json() == {"ready": True}
+    assert plain("GET", server.url + "/readyz").json() == {"ready": True, "store": "ok"}
     metrics = plain("GET", server.url + "/metrics")
-    assert (metrics.content, metrics.headers["content-type"]) == (
-        b"up 1\n",
-        "text/plain; version=0.0.4; charset=utf-8",
-    )
+    assert metrics.content.startswith(b"up 1\n")
+    assert b"\nsluice_control_revision 0\n" in metrics.content
+    assert b"\nsluice_store_up 1\n" in metrics.content
+    assert metrics.headers["content-type"] == "text/plain; version=0.0.4; charset=utf-8"
     server.ready = False
     reply = plain("GET", server.url + "/readyz")
-    assert (reply.status_code, reply.json()) == (503, {"ready": False})
+    assert (reply.status_code, reply.json()) == (503, {"ready": False, "store": "ok"})
     assert plain("GET", server.url + "/livez").status_code == 200
 
 

@@ -78,7 +78,7 @@ def text_of(value: Any) -> str:
 
 @pytest.mark.parametrize("leaf", leaves().values(), ids=lambda leaf: leaf.key)
 def test_every_setting_is_taken_from_the_environment_and_from_the_command_line(leaf: Leaf) -> None:
-    alone = {"load", "tls.client_auth", "tls.admin", "tls.cert", "tls.key"}
+    alone = {"load", "tls.client_auth", "tls.admin", "tls.cert", "tls.key", "store"}
     other: Any = {
         int: 1, float: 0.5, bool: not leaf.default, str: "9", tuple: ("A", "b c"), dict: {}
     }[type(leaf.default)]  # fmt: skip
@@ -192,6 +192,31 @@ def test_mappings_and_lists_in_the_environment() -> None:
 def test_a_missing_file_is_named() -> None:
     with pytest.raises(SettingsError, match=r"settings file 'no.yaml': No such file"):
         load("no.yaml")
+
+
+@pytest.mark.parametrize(
+    ("url", "message"),
+    [
+        ("mysql://u:hidden@h/d", "expected postgresql://user@host:port/database, .* found 'mysql://…'"),
+        ("hidden@h/d", "expected postgresql://.* found something else"),
+        ("postgresql://u:hidden@/d", "expected a host in the URL, found none"),
+        ("postgresql://u:hidden@h:x/d", "expected a port from 1 to 65535, found 'x'"),
+        ("postgres://u:hidden@h:1,i:70000/d", "expected a port from 1 to 65535, found '70000'"),
+    ],
+)
+def test_where_the_store_is_without_a_word_of_its_password(url: str, message: str) -> None:
+    with pytest.raises(SettingsError, match=f"^store: {message}") as caught:
+        load(None, {"SLUICE_STORE": url})
+    assert "hidden" not in str(caught.value)
+
+
+def test_where_the_store_is() -> None:
+    for url in ("postgresql://h/d", "postgres://u:p%40@[::1]:5432,h2/d?sslmode=require"):
+        assert load(None, {"SLUICE_STORE": url}).store == url
+    with pytest.raises(SettingsError, match="store_file: expected nothing, because store is set as well"):
+        load(None, {"SLUICE_STORE": "postgresql://h/d", "SLUICE_STORE_FILE": "f"})
+    with pytest.raises(SettingsError, match=r"store_file: expected a file, found no file at 'no\.url'"):
+        check_files(load(None, {"SLUICE_STORE_FILE": "no.url", "SLUICE_MODELS": "."}))
 
 
 def test_files_are_checked_before_anything_starts(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from gateway.core.errors import Internal, InvalidArgument, Unavailable
 from gateway.core.infer import InferRequest
 from gateway.core.observe import LATENCY_BOUNDS, Statistics
+from gateway.telemetry.control import control_page
 from gateway.telemetry.metrics import NAMES, GrpcSample, Loads, Metrics, SplitSample, VersionSample
 
 ODD = 'a"b\\c\nd\udc80é'
@@ -57,7 +58,9 @@ VERSION = (("model", "m"), ("version", "1"))
 
 def test_page_parses_and_holds_every_name(statistics: Statistics) -> None:
     # the parser strips `_total` off the names of counters
-    assert set(_families(_metrics(statistics))) == {name.removesuffix("_total") for name in NAMES}
+    control = {f.name: f.samples[0].value for f in text_string_to_metric_families(control_page(3, 4, False).decode())}
+    assert control == {"sluice_control_revision": 3, "sluice_store_revision": 4, "sluice_store_up": 0}
+    assert {*_families(_metrics(statistics)), *control} == {name.removesuffix("_total") for name in NAMES}
 
 
 def test_no_two_families_collide_without_their_suffix() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Final
@@ -47,18 +47,20 @@ class Identity:
 class PostgresqlChannel:
     """A `Channel`."""
 
-    def __init__(self, connection: AsyncConnection, database: Database, identity: Identity) -> None:
+    def __init__(
+        self, connection: AsyncConnection, database: Database, identity: Identity, heard: Callable[[], None]
+    ) -> None:
         self._connection = connection
         self._database = database
         self._identity = identity
-        self._news = asyncio.Event()
+        self._heard = heard
         self._told: tuple[int, Mapping[str, str]] | None = None
 
     async def open(self) -> None:
         async with self._limited():
             driver: Any = (await self._connection.get_raw_connection()).driver_connection
-            await driver.add_listener(CHANNEL, self._heard)
-            driver.add_termination_listener(self._heard)
+            await driver.add_listener(CHANNEL, lambda *_: self._heard())
+            driver.add_termination_listener(lambda *_: self._heard())
             # what is said every second need not outlive a crash of the server
             await self._connection.execute(text("SET synchronous_commit = off"))
             before = (_machines.home == self._identity.home) & (_machines.id != self._identity.id)
@@ -77,21 +79,10 @@ class PostgresqlChannel:
                 self._told = revision, troubles
             return int((await self._connection.execute(select(tables.revision.c.value))).scalar_one())
 
-    async def news(self, limit: float) -> None:
-        try:
-            async with asyncio.timeout(limit):
-                await self._news.wait()
-        except TimeoutError:
-            return
-        self._news.clear()
-
     async def leave(self) -> None:
         async with self._limited():
             await self._connection.execute(delete(tables.machines).where(_machines.id == self._identity.id))
             await self._connection.execute(text(f"NOTIFY {CHANNEL}, 'left'"))
-
-    def _heard(self, *_: Any) -> None:
-        self._news.set()
 
     @asynccontextmanager
     async def _limited(self) -> AsyncIterator[None]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -117,12 +117,12 @@ class PostgresqlStore:
             ]
 
     @asynccontextmanager
-    async def channel(self) -> AsyncIterator[PostgresqlChannel]:
+    async def channel(self, heard: Callable[[], None]) -> AsyncIterator[PostgresqlChannel]:
         if self._identity is None:
             raise Unavailable(f"control state '{self._database.name}' is not open")
         await self._migrate()
         async with self._database.single() as connection:
-            channel = PostgresqlChannel(connection, self._database, self._identity)
+            channel = PostgresqlChannel(connection, self._database, self._identity, heard)
             await channel.open()
             yield channel
 

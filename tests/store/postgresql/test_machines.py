@@ -1,7 +1,6 @@
 """How gateways hear of each other."""
 
 import asyncio
-import time
 from pathlib import Path
 
 import pytest
@@ -15,21 +14,27 @@ from gateway.store.postgresql.store import PostgresqlStore
 ACT = Act("ann", "here", "test", "m")
 
 
+def nothing() -> None:
+    """Hears nothing."""
+
+
 def test_a_change_and_what_is_said_of_it_are_news(postgresql_database: str) -> None:
     async def go() -> None:
+        heard = asyncio.Event()
         async with (
             PostgresqlStore(postgresql_database, None, "a") as a,
             PostgresqlStore(postgresql_database, None, "b") as b,
-            a.channel() as of_a,
-            b.channel() as of_b,
+            a.channel(nothing) as of_a,
+            b.channel(heard.set) as of_b,
         ):
             assert await of_a.tell(0, {}) == await of_b.tell(0, {}) == 0
-            await of_b.news(0.5)  # a's own words may still be on their way
-            began = time.monotonic()
-            news = asyncio.create_task(of_b.news(30))
+            # its own words come back too, and end what came before them
+            await heard.wait()
+            await of_b.tell(0, {"m": "soon"})
+            heard.clear()
             await a.change(0, lambda state: state, ACT)
-            await news
-            assert time.monotonic() - began < 5
+            async with asyncio.timeout(10):
+                await heard.wait()
             assert await of_b.tell(0, {"m": "no such file"}) == 1
             seen = await a.machines()
             assert [(m.name, m.revision, m.live) for m in seen] == [("a", 0, True), ("b", 0, True)]
@@ -43,7 +48,7 @@ def test_a_change_and_what_is_said_of_it_are_news(postgresql_database: str) -> N
 
 def test_who_says_nothing_counts_as_dead(postgresql: Databases, postgresql_database: str) -> None:
     async def go() -> None:
-        async with PostgresqlStore(postgresql_database, None, "a") as a, a.channel() as channel:
+        async with PostgresqlStore(postgresql_database, None, "a") as a, a.channel(nothing) as channel:
             await channel.tell(0, {})
             postgresql.sql("UPDATE sluice.machines SET seen = seen - interval '11 s'", postgresql_database)
             (machine,) = await a.machines()
@@ -52,7 +57,7 @@ def test_who_says_nothing_counts_as_dead(postgresql: Databases, postgresql_datab
             await channel.tell(0, {})
             assert (await a.machines())[0].live
             postgresql.sql("UPDATE sluice.machines SET seen = seen - interval '2 h'", postgresql_database)
-            async with PostgresqlStore(postgresql_database, None, "b") as b, b.channel():
+            async with PostgresqlStore(postgresql_database, None, "b") as b, b.channel(nothing):
                 assert await b.machines() == []
 
     asyncio.run(go())
@@ -61,10 +66,10 @@ def test_who_says_nothing_counts_as_dead(postgresql: Databases, postgresql_datab
 def test_who_starts_again_in_the_same_folder_takes_its_own_place(postgresql_database: str, tmp_path: Path) -> None:
     async def go() -> None:
         for turn in range(3):
-            async with PostgresqlStore(postgresql_database, tmp_path / "a", "a") as a, a.channel() as channel:
+            async with PostgresqlStore(postgresql_database, tmp_path / "a", "a") as a, a.channel(nothing) as channel:
                 await channel.tell(turn, {})
                 assert [(m.name, m.revision) for m in await a.machines()] == [("a", turn)]
-        async with PostgresqlStore(postgresql_database, tmp_path / "b", "a") as b, b.channel() as channel:
+        async with PostgresqlStore(postgresql_database, tmp_path / "b", "a") as b, b.channel(nothing) as channel:
             await channel.tell(7, {})
             assert sorted(m.revision for m in await b.machines()) == [2, 7]
 
@@ -74,13 +79,16 @@ def test_who_starts_again_in_the_same_folder_takes_its_own_place(postgresql_data
 def test_a_channel_that_was_cut_says_so(postgresql_database: str) -> None:
     async def go() -> None:
         async with Proxy(postgresql_database) as proxy, PostgresqlStore(proxy.url, None, "a") as a:
-            async with a.channel() as channel:
+            heard = asyncio.Event()
+            async with a.channel(heard.set) as channel:
                 await channel.tell(0, {})
+                await heard.wait()
+                heard.clear()
                 proxy.close_all()
-                await channel.news(30)  # ends at once
+                await heard.wait()
                 with pytest.raises(Unavailable):
                     await channel.tell(0, {})
-            async with a.channel() as channel:
+            async with a.channel(nothing) as channel:
                 await channel.tell(0, {})
 
     asyncio.run(go())
@@ -89,13 +97,13 @@ def test_a_channel_that_was_cut_says_so(postgresql_database: str) -> None:
 def test_a_channel_to_a_server_that_stands_still(own_postgresql: PostgreSQL) -> None:
     async def go() -> None:
         async with PostgresqlStore(own_postgresql.database(), None, "a") as a:
-            async with a.channel() as channel:
+            async with a.channel(nothing) as channel:
                 await channel.tell(0, {})
                 own_postgresql.pause()
                 with pytest.raises(Unavailable, match="no answer within"):
                     await channel.tell(0, {})
             own_postgresql.resume()
-            async with a.channel() as channel:
+            async with a.channel(nothing) as channel:
                 await channel.tell(0, {})
 
     asyncio.run(go())
