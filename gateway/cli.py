@@ -22,7 +22,7 @@ COMMANDS: Final = {
     "split": "Show, set and clear traffic splits between versions.",
     "labels": "Show, set and remove names of versions, such as stable and canary.",
     "infer": "Send rows from a file to a model.",
-    "streams": "Score records of databases, queues, topics and files.",
+    "workers": "List the worker processes, and replace them without losing a request.",
     "audit": "Show who changed what, and when.",
     "machines": "Show the gateways that share a store, and what each has in force.",
 }

@@ -9,8 +9,9 @@ import pytest
 from gateway.cli import COMMANDS, sluice
 from gateway.protocols.errors import STATUS
 from gateway.routing.split import point
-from gateway.telemetry.metrics import NAMES
+from gateway.telemetry import fleet, metrics
 
+NAMES = {**metrics.NAMES, **fleet.NAMES}
 ROOT = Path(__file__).parents[1]
 OPERATING = (ROOT / "docs" / "operating.md").read_text()
 WIRE = (ROOT / "docs" / "wire.md").read_text()

@@ -34,15 +34,19 @@ LAST_RUNS: Final = 2.0
 class Engine:
     """It has no models before somebody loads them; `enter` has it taken down with the rest."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, repository: Repository | None = None) -> None:
         # a number too large for its float type becomes infinite without a word, as in the reference server
         np.seterr(over="ignore")
         threads = granted() if settings.threads == "auto" else settings.threads
         self._pool = ThreadPoolExecutor(MOST_INSTANCES, thread_name_prefix="sluice-run")
         self.loads = Loads()
         engine = onnx_engine(Runtime(threads, settings.providers), self._pool, _batch_policy(settings), self.loads.add)
-        repository = Repository(Path(settings.models))
-        self.manager = Manager(repository, engine, mode=settings.control_mode, poll_interval=settings.poll_interval)
+        self.manager = Manager(
+            repository or Repository(Path(settings.models)),
+            engine,
+            mode=settings.control_mode,
+            poll_interval=settings.poll_interval,
+        )
         self.splits = Splits()
         self.dataplane = Dataplane(self.manager, self.splits)
         #: a model still runs, in a thread that Python would wait for

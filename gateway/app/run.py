@@ -6,9 +6,10 @@ import asyncio
 import resource
 from typing import Final
 
+import msgspec
 import uvloop
 
-from gateway.settings import Settings
+from gateway.settings import Settings, granted
 from gateway.telemetry import logs
 
 #: files that are open beside connections
@@ -19,8 +20,13 @@ def run(settings: Settings) -> int:
     """Serves until SIGTERM or SIGINT, and returns the exit code. Raises SluiceError where it cannot start."""
     logs.configure(settings.log.format, settings.log.level, settings.access_log)
     allow_files(settings.limits.connections + OTHER_FILES)
-    from gateway.app.alone import serve
+    count = granted() if settings.workers == "auto" else settings.workers
+    if count == 1:
+        from gateway.app.alone import serve
+    else:
+        from gateway.app.supervisor import serve
 
+        settings = msgspec.structs.replace(settings, workers=count)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(serve(settings))
 

@@ -12,11 +12,12 @@ from gateway.app.engine import Engine
 from gateway.app.ports import LOAD_FILES_BYTES, Port
 from gateway.app.stop import Stop
 from gateway.codecs.sharedmemory import Regions
-from gateway.control.plane import ControlPlane
 from gateway.models.onnx import runtime_name
 from gateway.protocols.http.listener import Listener
 from gateway.protocols.http.service import Compression, Service
 from gateway.protocols.oip.calls import Calls
+from gateway.protocols.oip.peers import Peers
+from gateway.protocols.oip.repository import Control
 from gateway.protocols.rest.app import rest_app
 from gateway.samples import arms, versions, wire
 from gateway.settings import Settings
@@ -28,29 +29,32 @@ if TYPE_CHECKING:
 
 
 class Serving:
-    """Constructed on the event loop. `grpc_socket` is bound; None where gRPC is off."""
+    """Constructed on the event loop. `grpc_socket` is bound; None where gRPC is off, `peers` where this is all."""
 
     def __init__(
         self,
         settings: Settings,
         engine: Engine,
-        plane: ControlPlane,
+        control: Control,
         stop: Stop,
         token: str,
         tracer: Tracer | None,
         grpc_socket: socket.socket | None,
+        peers: Peers | None = None,
     ) -> None:
         self._settings = settings
         self._engine = engine
         regions = None if settings.restricted.shared_memory == "off" else Regions()
-        calls = Calls(
+        self.regions = regions
+        self.calls = calls = Calls(
             engine.manager,
-            plane,
+            control,
             ready=lambda: stop.ready,
             restricted=settings.restricted,
             token=token,
             regions=regions,
             tracer=tracer,
+            peers=peers,
         )
         self.grpc: GrpcServer | None = None
         if grpc_socket is not None:

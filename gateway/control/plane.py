@@ -86,7 +86,7 @@ class ControlPlane:
         state = await (self.peers.first() if self.peers else self._store.read())
         for line in overruled(self._settings, state):
             logger.warning("%s", line)
-        await self._in_turn(self._follower.start(state))
+        await self.in_turn(self._follower.start(state))
         if self.peers:
             self.peers.start()
 
@@ -97,7 +97,7 @@ class ControlPlane:
             if state.revision > self.state.revision:
                 await self._follower.follow(state)
 
-        await self._in_turn(work())
+        await self.in_turn(work())
 
     async def catch_up(self) -> None:
         """Follows the store, where it has moved without this gateway; back, too, as after a restore."""
@@ -105,7 +105,7 @@ class ControlPlane:
         async def work() -> None:
             await self._follow_store()
 
-        await self._in_turn(work())
+        await self.in_turn(work())
 
     def troubles(self) -> Mapping[str, str]:
         """Model → why it is not served here as it is desired."""
@@ -251,7 +251,7 @@ class ControlPlane:
                         raise
             return self.desired
 
-        return await self._in_turn(turn())
+        return await self.in_turn(turn())
 
     async def _follow_store(self) -> bool:
         """Whether there was anything new."""
@@ -261,7 +261,9 @@ class ControlPlane:
         await self._follower.follow(state)
         return True
 
-    async def _in_turn(self, work: Coroutine[Any, Any, T]) -> T:
+    async def in_turn(self, work: Coroutine[Any, Any, T]) -> T:
+        """While nothing else changes anything. It is done to its end even if the caller goes away."""
+
         async def turn() -> T:
             async with self._turn:
                 try:

@@ -107,6 +107,11 @@ class Manager:
         """Takes models that are new in the repository into the index. Raises Unavailable if it cannot be read."""
         await self._source.refresh()
 
+    def folders(self) -> dict[str, ModelFolder]:
+        """What lies in the repository, as far as it is served or was tried to be."""
+        loaded = {m.name: m.folder for m in self._models.values() if m.folder is not None and m.staged is None}
+        return {**self._found, **loaded}
+
     def statistics(self) -> Iterator[tuple[ServableId, Statistics]]:
         """Of every version that was ever loaded. They survive reloads, so that no counter decreases."""
         for model in self._models.values():

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import msgspec
 from msgspec import Struct
@@ -24,7 +24,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from gateway.control.desired import Desired
 from gateway.control.plane import ControlPlane
-from gateway.core.errors import Conflict, InvalidArgument, NotFound, SluiceError, Unauthenticated
+from gateway.core.errors import Conflict, InvalidArgument, NotFound, SluiceError, Unauthenticated, Unavailable
 from gateway.protocols.bearer import presented, same
 from gateway.protocols.errors import on_error
 from gateway.protocols.rest.body import parse, read
@@ -60,14 +60,19 @@ def admin_app(
     render: Callable[[], Awaitable[bytes]],
     content_type: str,
     ready: Callable[[], bool],
+    detail: Callable[[], Mapping[str, Any]] = dict,
+    workers: Processes | None = None,
 ) -> Starlette:
     """Every route of port 8002.
 
     render   the page of metrics, of `content_type`
     ready    whether the server takes traffic
+    detail   what readiness says beside it
+    workers  None where all is one process
     """
     routes = [
-        *Probes(render, content_type, ready, plane).routes(),
+        *Probes(render, content_type, ready, plane, detail).routes(),
+        *Workers(workers).routes(),
         *Models(plane, inventory).routes(),
         *TrafficSplits(plane).routes(),
         *VersionLabels(plane).routes(),
@@ -99,9 +104,11 @@ class Probes:
         content_type: str,
         ready: Callable[[], bool],
         plane: ControlPlane | None = None,
+        detail: Callable[[], Mapping[str, Any]] = dict,
     ) -> None:
         self._plane = plane
         self._render = render
+        self._detail = detail
         self._content_type = content_type
         self._ready = ready
 
@@ -125,7 +132,7 @@ class Probes:
     async def ready(self, request: Request) -> Response:
         """A gateway whose store is gone serves on: it is ready, and says so. Why it is gone is in the log alone."""
         ready = self._ready()
-        body: dict[str, Any] = {"ready": ready}
+        body: dict[str, Any] = {"ready": ready, **self._detail()}
         if self._plane:
             contact = self._plane.contact
             since = datetime.fromtimestamp(contact.since, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
@@ -180,6 +187,41 @@ class Models:
         model = request.path_params["model"]
         desired = await _changed(request, self._plane, lambda by: self._plane.unload_model(model, **by))
         return _json({"revision": desired.revision}, desired)
+
+
+class Processes(Protocol):
+    """The workers of a supervisor."""
+
+    async def views(self) -> list[dict[str, Any]]: ...
+
+    async def recycle(self, number: int | None = None) -> None:
+        """One slot, or all, one after the other. Raises NotFound, Unavailable."""
+        ...
+
+
+class Workers:
+    """Without a supervisor there is one process, which cannot be replaced."""
+
+    def __init__(self, processes: Processes | None) -> None:
+        self._processes = processes
+
+    def routes(self) -> list[Route]:
+        base = "/admin/v1/workers"
+        return [
+            Route(base, self.list),
+            Route(base + "/recycle", self.recycle, methods=["POST"]),
+            Route(base + "/{slot:int}/recycle", self.recycle, methods=["POST"]),
+        ]
+
+    async def list(self, request: Request) -> Response:
+        return _json({"workers": await self._processes.views() if self._processes else []})
+
+    async def recycle(self, request: Request) -> Response:
+        """Answers when the new ones have taken over and the old ones are gone."""
+        if self._processes is None:
+            raise Unavailable("the server is one process, setting 'workers' makes it more")
+        await self._processes.recycle(request.path_params.get("slot"))
+        return _json({"workers": await self._processes.views()})
 
 
 class TrafficSplits:

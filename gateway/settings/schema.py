@@ -176,7 +176,16 @@ class Settings(Struct, frozen=True, kw_only=True):
     ] = "none"
     poll_interval: Annotated[float, _seconds("Between two looks at the models folder in mode `poll`.", ge=0.1)] = 15.0
     load: Annotated[tuple[str, ...], Meta(description="Models loaded at start in mode `explicit`; `*` for all.")] = ()
-    workers: Annotated[int, Meta(ge=1, le=1, description="Serving processes. One, for now.")] = 1
+    workers: Annotated[
+        Annotated[int, Meta(ge=1, le=256)] | Literal["auto"],
+        Meta(
+            description="Serving processes. `auto`: as many as cores that the cgroup grants. Limits are each worker's"
+            " own, and each loads every model."
+        ),
+    ] = 1
+    worker_timeout: Annotated[float, _seconds("Of silence, after which a worker is killed and replaced.", ge=0.5)] = (
+        10.0
+    )
     host: Annotated[str, Meta(min_length=1, description="Address of the REST and the gRPC port.")] = "0.0.0.0"  # noqa: S104
     http_port: Annotated[Port, Meta(description="REST. 0: any free one.")] = 8000
     grpc_port: Annotated[

@@ -11,6 +11,7 @@ import logging
 import sys
 import time
 import traceback
+from collections.abc import Mapping
 from typing import Any, Final, Literal, TextIO
 
 Format = Literal["console", "json"]
@@ -71,6 +72,22 @@ def set_level(level: str) -> None:
     chatty = max(root.level, logging.INFO)
     for name in ("asyncio", "urllib3", "opentelemetry"):
         logging.getLogger(name).setLevel(chatty)
+
+
+def mark(fields: Mapping[str, object]) -> None:
+    """Everything that is logged has these from now on, until `configure` is called again."""
+    for handler in logging.getLogger().handlers:
+        handler.addFilter(_Mark(fields))
+
+
+class _Mark(logging.Filter):
+    def __init__(self, fields: Mapping[str, object]) -> None:
+        super().__init__()
+        self._fields = fields
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        vars(record).update(self._fields)
+        return True
 
 
 class _Handler(logging.StreamHandler[TextIO]):

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Final, NamedTuple
+from typing import Final, Literal, NamedTuple
 
 from gateway.core.observe import LATENCY_BOUNDS, Statistics
 from gateway.telemetry import control
@@ -88,7 +88,7 @@ _ROWS = Family("sluice_rows_total", "counter", "Rows scored by requests that suc
 _RUNS = Family("sluice_executions_total", "counter", "Runs of the model; one run may serve many requests.", _VERSION)
 _BATCH = Family("sluice_batch_rows", "histogram", "Rows of each run of the model.", _VERSION)
 _PENDING = Family("sluice_pending_requests", "gauge", "Requests that wait in the version's queue.", _VERSION)
-_LOADED = Family("sluice_version_loaded", "gauge", "1 while the version is loaded, 0 afterwards.", _VERSION)
+_LOADED = Family("sluice_version_loaded", "gauge", "1 while the version is loaded, 0 afterwards.", _VERSION, "most")
 _PICKS = Family("sluice_split_picks_total", "counter", "Requests given to an arm by the split.", ("model", "arm"))
 _ABSENT = Family(
     "sluice_split_absent_total",
@@ -103,7 +103,9 @@ _GRPC = Family(
 )
 _STREAMS = Family("sluice_grpc_streams_open", "gauge", "gRPC streams that are open.")
 _LIMITS = Family("sluice_http_rejected_total", "counter", "Connections and requests cut off, by reason.", ("reason",))
-_BUILD = Family("sluice_build_info", "gauge", "Always 1; the labels say what runs.", ("version", "python", "runtime"))
+_BUILD = Family(
+    "sluice_build_info", "gauge", "Always 1; the labels say what runs.", ("version", "python", "runtime"), "most"
+)
 
 #: keys of the wire's counters → metrics; keys that begin with ``rejected_`` are values of the label `reason`
 _WIRE: Final = {
@@ -115,15 +117,20 @@ _WIRE: Final = {
 }
 _REJECTED: Final = "rejected_"
 
+
+def _each(name: str, kind: Literal["counter", "gauge"], help: str) -> Family:
+    return Family(name, kind, help, joined="each")
+
+
 _PROCESS: Final[tuple[tuple[Family, Callable[[ProcessFacts], float]], ...]] = (
-    (Family("process_cpu_seconds_total", "counter", "User and system CPU time."), lambda p: p.cpu_seconds),
-    (Family("process_resident_memory_bytes", "gauge", "Resident memory."), lambda p: p.resident_bytes),
-    (Family("process_virtual_memory_bytes", "gauge", "Virtual memory."), lambda p: p.virtual_bytes),
-    (Family("process_threads", "gauge", "Threads."), lambda p: p.threads),
-    (Family("process_open_fds", "gauge", "Open file descriptors."), lambda p: p.open_fds),
-    (Family("process_max_fds", "gauge", "The most file descriptors that may be open."), lambda p: p.max_fds),
+    (_each("process_cpu_seconds_total", "counter", "User and system CPU time."), lambda p: p.cpu_seconds),
+    (_each("process_resident_memory_bytes", "gauge", "Resident memory."), lambda p: p.resident_bytes),
+    (_each("process_virtual_memory_bytes", "gauge", "Virtual memory."), lambda p: p.virtual_bytes),
+    (_each("process_threads", "gauge", "Threads."), lambda p: p.threads),
+    (_each("process_open_fds", "gauge", "Open file descriptors."), lambda p: p.open_fds),
+    (_each("process_max_fds", "gauge", "The most file descriptors that may be open."), lambda p: p.max_fds),
     (
-        Family("process_start_time_seconds", "gauge", "Start, in seconds since the epoch."),
+        _each("process_start_time_seconds", "gauge", "Start, in seconds since the epoch."),
         lambda p: p.started,
     ),
 )
@@ -213,6 +220,9 @@ class Metrics:
 
     def render(self) -> bytes:
         """The whole page, of `CONTENT_TYPE`."""
+        return self.collect().render()
+
+    def collect(self) -> Page:
         page = Page()
         samples = {(s.model, s.version): s for s in self._versions()}
         of_version = [(labelled(_VERSION, key), s) for key, s in sorted(samples.items())]
@@ -224,7 +234,7 @@ class Metrics:
         self._write_wire(page)
         self._write_grpc(page)
         self._write_process(page)
-        return page.render()
+        return page
 
     def _write_splits(self, page: Page) -> None:
         arms = [(labelled(_PICKS.labels, (s.model, s.arm)), s) for s in self._splits()]
@@ -267,10 +277,14 @@ class Metrics:
     def _write_process(self, page: Page) -> None:
         page.family(_BUILD)
         page.sample(_BUILD.name, labelled(_BUILD.labels, (self._build.get(n, "") for n in _BUILD.labels)), 1)
-        facts = process_facts()
-        for family, read in _PROCESS:
-            page.family(family)
-            page.sample(family.name, "", read(facts))
+        write_process(page)
+
+
+def write_process(page: Page) -> None:
+    facts = process_facts()
+    for family, read in _PROCESS:
+        page.family(family)
+        page.sample(family.name, "", read(facts))
 
 
 Labelled = list[tuple[str, VersionSample]]

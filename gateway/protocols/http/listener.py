@@ -21,6 +21,8 @@ from gateway.protocols.http.wire import wire_for
 BACKLOG = 2048
 #: seconds in which the loop accepts what the kernel has already connected
 ACCEPTING = 0.02
+#: seconds in which a client that says nothing learns that its connection is to be its last
+QUIET = 1.0
 #: a classic BPF program (linux/filter.h) that drops TCP segments with SYN set: load byte 13, test 0x02, 0 or all of it
 _NO_SYN = struct.pack("HBBI" * 4, 0x30, 0, 0, 13, 0x45, 0, 1, 2, 0x06, 0, 0, 0, 0x06, 0, 0, 0xFFFFFFFF)
 _SO_ATTACH_FILTER = 26
@@ -36,17 +38,29 @@ class TlsFiles:
     client_required: bool = False
 
 
-def bind(host: str, port: int) -> socket.socket:
-    """Raises Unavailable in one line where the address cannot be had."""
+def bind(host: str, port: int, *, shared: bool = False) -> socket.socket:
+    """`shared`: more sockets may listen on the same address, and the kernel spreads connections over them.
+
+    Raises Unavailable in one line where the address cannot be had.
+    """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        return socket.create_server((host, port), family=family, backlog=BACKLOG)
+        return socket.create_server((host, port), family=family, backlog=BACKLOG, reuse_port=shared)
     except (OSError, OverflowError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
         raise Unavailable(f"cannot listen on {host}:{port}: {reason}") from error
 
 
-def _turn_away(listening: socket.socket) -> None:
+def bind_all(host: str, port: int, count: int) -> list[socket.socket]:
+    """Sockets that share one address, which was nobody's before: another server of the same user could share it, too,
+    and neither would know. Raises Unavailable as `bind` does.
+    """
+    with bind(host, port) as first:
+        port = first.getsockname()[1]
+    return [bind(host, port, shared=True) for _ in range(count)]
+
+
+def turn_away(listening: socket.socket) -> None:
     """Whoever connects from now on is not heard, and learns within a second that nobody listens.
 
     Closing a listening socket resets the connections that the kernel has made but nobody has accepted yet, and with
@@ -95,6 +109,8 @@ class Listener:
     ) -> None:
         self.service = service
         self._socket = listening
+        self._drain_timeout = drain_timeout
+        self._retired = False
         config = uvicorn.Config(
             service.app,
             http=wire_for(service),
@@ -129,12 +145,30 @@ class Listener:
         """From now on each connection is told to close with its next reply; new ones are still accepted."""
         self.service.draining = True
 
+    async def retire(self) -> None:
+        """Accepts no more on a socket on which others accept, and waits for its connections: each closes with its next
+        reply, those of which nothing comes are closed. What is left then `stop` ends.
+        """
+        self.drain()
+        for server in self._server.servers:
+            server.close()
+        loop = asyncio.get_running_loop()
+        quiet, end = loop.time() + QUIET, loop.time() + self._drain_timeout
+        while self.service.connections and loop.time() < end:
+            await asyncio.sleep(ACCEPTING)
+            if loop.time() > quiet:
+                quiet = end
+                for wire in list(self.service.connections):
+                    wire.shutdown()
+        self._retired = True
+
     async def stop(self) -> None:
         """Accepts no more, lets what is in flight end within the drain time-out, then cuts."""
         if self._task is not None:
             self.drain()
-            _turn_away(self._socket)
-            await asyncio.sleep(ACCEPTING)
+            if not self._retired:
+                turn_away(self._socket)
+                await asyncio.sleep(ACCEPTING)
             self._server.end()
             await self._task
             for wire in list(self.service.connections):

@@ -1,0 +1,213 @@
+"""The process above the workers: it has the admin port, the store, the desired state and the sockets, and no models.
+
+It imports neither onnxruntime nor grpc, so that it stays small, and starts at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+import time
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from gateway.app import ports
+from gateway.app.inventory import FleetInventory
+from gateway.app.stop import Stop
+from gateway.app.storage import storage
+from gateway.control.fleet import Fleet
+from gateway.control.member import Member
+from gateway.control.plane import ControlPlane
+from gateway.control.report import pack
+from gateway.control.shared import Shared
+from gateway.control.spool import Spool
+from gateway.control.start import Start, served
+from gateway.control.workers import Workers
+from gateway.core.errors import SluiceError, Unavailable
+from gateway.models.repository import Repository
+from gateway.models.served import ServedFolder
+from gateway.protocols.admin import admin_app
+from gateway.protocols.http.listener import Listener, bind, bind_all, turn_away
+from gateway.protocols.http.service import Service
+from gateway.settings import Settings, admin_token
+from gateway.store.contract import Store
+from gateway.telemetry.exposition import CONTENT_TYPE
+from gateway.telemetry.fleet import fleet_page
+
+logger = logging.getLogger("sluice")
+
+
+async def serve(settings: Settings) -> int:
+    """Until a signal ends it. Returns the exit code."""
+    began = time.perf_counter()
+    stop = Stop()
+    stop.listen()
+    async with AsyncExitStack() as stack:
+        supervisor = await Supervisor.open(settings, stack, stop)
+        if await stop.unless(supervisor.start()):
+            stop.set_ready(True)
+            logger.info(
+                "ready in %.2f s: %d workers, REST %s, gRPC %s, admin %s, models from %s",
+                time.perf_counter() - began, settings.workers, *supervisor.addresses(), settings.models,
+            )  # fmt: skip
+            await stop.wait()
+        await supervisor.drain()
+    logger.info("stopped")
+    return stop.code
+
+
+class Supervisor:
+    """The parts, joined."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        stop: Stop,
+        rest: list[socket.socket],
+        grpc: list[socket.socket],
+        store: Store,
+        token: str,
+    ) -> None:
+        self.settings = settings
+        self._stop = stop
+        self._rest, self._grpc = rest, grpc
+        self._token = token
+        self._store = store
+        self._spool = Spool()
+        self.fleet = Fleet(settings, self._spool)
+        self.plane = ControlPlane(store, self.fleet, settings)
+        self.shared = Shared(self.plane, self.fleet)
+        self.workers = Workers(
+            self.plane,
+            self.fleet,
+            self.shared,
+            [list(each) for each in (zip(rest, grpc, strict=True) if grpc else zip(rest, strict=True))],
+            begin=self._begin,
+            handlers=self._handlers,
+            timeout=settings.worker_timeout,
+            drain_timeout=settings.drain_timeout,
+        )
+        self._first: dict[str, ServedFolder] | None = None
+        self._admin_address: tuple[str, int] = ("", 0)
+
+    @classmethod
+    async def open(cls, settings: Settings, stack: AsyncExitStack, stop: Stop) -> Supervisor:
+        """With its ports, of which the admin one answers already."""
+        count = int(settings.workers)
+        # sockets are bound before anything is loaded: a port that is taken is known at once
+        rest = [stack.enter_context(each) for each in bind_all(settings.host, settings.http_port, count)]
+        grpc: list[socket.socket] = []
+        if settings.grpc_port != "off":
+            grpc = [stack.enter_context(each) for each in bind_all(settings.host, settings.grpc_port, count)]
+        admin_socket = stack.enter_context(bind(settings.admin_host, settings.admin_port))
+        store = await stack.enter_async_context(storage(settings))
+        self = cls(settings, stop, rest, grpc, store, admin_token(settings))
+        stack.enter_context(self._spool)
+        tls = ports.tls(settings) if settings.tls.admin else None
+        await ports.start(stack, Listener(self._admin(), admin_socket, tls=tls, drain_timeout=1.0))
+        self._admin_address = admin_socket.getsockname()[:2]
+        stack.push_async_callback(self.plane.close)
+        stack.push_async_callback(self.workers.close)
+        return self
+
+    def addresses(self) -> list[str]:
+        places = [self._rest[0].getsockname(), self._grpc[0].getsockname() if self._grpc else (), self._admin_address]
+        return [f"on {place[0]}:{place[1]}" if place else "off" for place in places]
+
+    async def start(self) -> None:
+        """Returns when every worker answers. Raises SluiceError where one says that it cannot start."""
+        self._first = served(await asyncio.to_thread(Repository(Path(self.settings.models)).scan))
+        await self.plane.start()
+        await self.workers.start()
+        if self.settings.control_mode == "poll":
+            self._polling = asyncio.create_task(self._poll())
+
+    async def drain(self) -> None:
+        """Not ready, but still accepting for `drain_delay` seconds: load balancers need that long to notice."""
+        delay = self.settings.drain_delay
+        logger.info("stopping: not ready any more, accepting for another %g s", delay)
+        self._stop.set_ready(False)
+        await self.fleet.all("unready")
+        await asyncio.sleep(delay)
+        for listening in (*self._rest, *self._grpc):
+            turn_away(listening)
+
+    def _admin(self) -> Service:
+        app = admin_app(
+            self.plane,
+            FleetInventory(self.workers),
+            token=self._token,
+            render=self._page,
+            content_type=CONTENT_TYPE,
+            ready=lambda: self._stop.ready and self.workers.ready() > 0,
+            detail=self._detail,
+            workers=self.workers,
+        )
+        return Service(app, limits=ports.limits(self.settings))
+
+    def _detail(self) -> dict[str, Any]:
+        told: dict[str, Any] = {"workers": {"ready": self.workers.ready(), "wanted": len(self._rest)}}
+        if troubles := self.workers.troubles():
+            told["troubles"] = troubles
+        return told
+
+    async def _page(self) -> bytes:
+        await self.workers.collect()
+        return self.workers.tally.page(fleet_page(self.workers.figures())).render()
+
+    async def _poll(self) -> None:
+        while True:
+            await asyncio.sleep(self.settings.poll_interval)
+            await self.plane.in_turn(self._look())
+
+    async def _look(self) -> None:
+        for member, answer in (await self.fleet.all("look")).items():
+            if isinstance(answer, SluiceError):
+                logger.warning("worker %d: %s", member.slot, answer.message)
+
+    # ---- what workers are told, and what they ask
+
+    async def _begin(self) -> Start:
+        folders = self._first
+        if self.fleet.members:
+            try:
+                told = await self.fleet.any("folders")
+                folders = msgspec.convert(told, dict[str, ServedFolder])
+            except Unavailable:
+                pass  # the last one is gone just now
+        return Start(self.settings, self._token, self.fleet.state, folders, self._spool.folder)
+
+    def _handlers(self, member: Member) -> dict[str, Callable[[Any], Awaitable[Any]]]:
+        return {
+            "index": self._index,
+            "statistics": self._statistics,
+            "load_model": self._load_model,
+            "unload_model": self._unload_model,
+            "blob": self._blob,
+            "set_logging": self.shared.set_logging,
+            "set_sampling": self.shared.set_sampling,
+            "register": self.shared.register,
+            "unregister": self.shared.unregister,
+        }
+
+    async def _index(self, body: Any) -> Any:
+        return await FleetInventory(self.workers).index()
+
+    async def _statistics(self, body: Any) -> Any:
+        await self.workers.collect()
+        return [(*key, pack(counted)) for key, counted in self.workers.tally.statistics().items()]
+
+    async def _load_model(self, body: Any) -> None:
+        files = await self._spool.get(body["files"]) or None
+        await self.plane.load_model(body["model"], body["override"], files, **body["by"])
+
+    async def _unload_model(self, body: Any) -> None:
+        await self.plane.unload_model(body["model"], **body["by"])
+
+    async def _blob(self, digest: str) -> str:
+        return await self._spool.keep(await self._store.blob(digest))

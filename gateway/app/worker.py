@@ -1,0 +1,307 @@
+"""A worker's process: serves on a socket that it inherited, and follows its supervisor.
+
+`python -m gateway.app.worker ROLE SLOT CHANNEL REST [GRPC]`: all but the first two are file descriptors.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import socket
+import sys
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+import uvloop
+
+from gateway.app.alone import traced
+from gateway.app.engine import Engine, settle_memory
+from gateway.app.peers import SupervisedPeers
+from gateway.app.run import OTHER_FILES, allow_files
+from gateway.app.serving import Serving
+from gateway.app.stop import Stop, end
+from gateway.control.channel import Channel
+from gateway.control.follower import Follower
+from gateway.control.report import Report, pack
+from gateway.control.spool import Spool
+from gateway.control.start import Current, Start, served
+from gateway.core.errors import SluiceError
+from gateway.models.preparation import Prepared
+from gateway.models.served import ServedRepository
+from gateway.protocols.http.listener import Listener
+from gateway.protocols.oip.logsettings import LogSettings
+from gateway.protocols.oip.trace import Sampling
+from gateway.protocols.views import model_view, models_view
+from gateway.settings import Settings
+from gateway.store.contract import State
+from gateway.telemetry import logs
+from gateway.telemetry.process import process_facts
+
+logger = logging.getLogger("sluice")
+
+#: seconds between two reports that nobody asked for
+EVERY: Final = 0.5
+#: making them takes no more of a core than one part of so many
+SHARE: Final = 100
+
+
+class Worker:
+    """What the supervisor calls it answers with the method of that name. `run` is its whole life."""
+
+    def __init__(self, slot: int, rest: socket.socket, grpc: socket.socket | None) -> None:
+        self.slot = slot
+        self._rest_socket = rest
+        self._grpc_socket = grpc
+        self._stop = Stop()
+        self._stack = AsyncExitStack()
+        self._how = "stop"
+        self._channel = Channel("the supervisor", self._handlers())
+        self._prepared: dict[int, Prepared] = {}
+        self._settings: Settings
+        self._engine: Engine
+        self._follower: Follower
+        self._serving: Serving
+        self._listener: Listener | None = None
+
+    async def run(self, channel: socket.socket) -> None:
+        loop = asyncio.get_running_loop()
+        loop.add_signal_handler(signal.SIGINT, lambda: None)  # the supervisor's to hear
+        loop.add_signal_handler(signal.SIGTERM, self._terminated)
+        await self._channel.start(channel)
+        async with self._stack:
+            orphaned = asyncio.create_task(self._orphaned())
+            await self._stop.wait()
+            orphaned.cancel()
+            await self._end_ports()
+            if not self._channel.closed.is_set() and self._listener:
+                await _quietly(self._channel.call("goodbye", self._report()))
+        logger.info("stopped")
+
+    @property
+    def left_behind(self) -> bool:
+        return self._engine.left_behind if self._listener else False
+
+    def _terminated(self) -> None:
+        """Somebody wants this very process to end: another one is to take over first."""
+        self._channel.tell("recycle")
+
+    async def _orphaned(self) -> None:
+        await self._channel.closed.wait()
+        logger.error("the supervisor is gone: draining")
+        self._stop.set_ready(False)
+        self._stop.ask()
+
+    # ---- start
+
+    def _handlers(self) -> dict[str, Callable[[Any], Awaitable[Any]]]:
+        names = (
+            "start", "listen", "current", "unready", "stop", "retire",
+            "follow", "must_exist", "must_be_known", "hold", "publish", "release",
+            "prepare", "discard", "publish_model", "look",
+            "set_logging", "set_sampling", "register", "unregister",
+            "report", "index", "models", "model", "folders",
+        )  # fmt: skip
+        return {name: getattr(self, name) for name in names}
+
+    async def start(self, body: Any) -> None:
+        """Returns when everything is loaded that can be. Raises SluiceError where it cannot start."""
+        given = msgspec.convert(body, Start)
+        settings = self._settings = given.settings
+        logs.configure(settings.log.format, settings.log.level, settings.access_log)
+        logs.mark({"worker": self.slot})
+        allow_files(settings.limits.connections + OTHER_FILES)
+        spool = Spool(given.spool)
+        peers = SupervisedPeers(self._channel, spool)
+        tracer = await traced(settings, self._stack)
+        repository = ServedRepository(Path(settings.models), given.served)
+        self._engine = Engine(settings, repository)
+        self._engine.enter(self._stack)
+        self._spool = spool
+        self._follower = Follower(self._engine.manager, self._engine.splits, settings, self._blob)
+        self._serving = Serving(
+            settings, self._engine, peers, self._stop, given.token, tracer, self._grpc_socket, peers
+        )
+        self._metrics = self._serving.metrics()
+        reporting = asyncio.create_task(self._report_on())
+        self._stack.callback(reporting.cancel)
+        await self._follower.start(given.state)
+        repository.see_all()
+
+    async def current(self, body: Any) -> None:
+        given = msgspec.convert(body, Current)
+        if given.logging is not None:
+            await self.set_logging(given.logging)
+        if given.sampling is not None:
+            await self.set_sampling(given.sampling)
+        for extent in given.regions:
+            try:
+                await self.register(extent)
+            except SluiceError as error:
+                logger.warning("%s", error.message)
+
+    async def listen(self, body: Any) -> None:
+        self._listener = self._serving.listener(self._rest_socket)
+        for port in (self._listener, *self._serving.others()):
+            await port.start()
+        settle_memory()
+        self._stop.set_ready(True)
+
+    async def _blob(self, digest: str) -> bytes:
+        path: str = await self._channel.call("blob", digest)
+        content = (await self._spool.get({digest: path}))[digest]
+        await asyncio.to_thread(Path(path).unlink)
+        return content
+
+    # ---- end
+
+    async def unready(self, body: Any) -> None:
+        self._stop.set_ready(False)
+        if self._listener:
+            self._listener.drain()
+
+    async def stop(self, body: Any) -> None:
+        """Nobody is to connect any more."""
+        self._stop.ask()
+
+    async def retire(self, body: Any) -> None:
+        """Another worker accepts on the same sockets already."""
+        self._how = "retire"
+        self._stop.ask()
+
+    async def _end_ports(self) -> None:
+        if not self._listener:
+            return
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._end_rest(self._listener))
+            for port in self._serving.others():
+                group.create_task(port.stop())
+
+    async def _end_rest(self, listener: Listener) -> None:
+        if self._how == "retire":
+            await listener.retire()
+        await listener.stop()
+
+    # ---- following
+
+    async def follow(self, body: Any) -> Mapping[str, str]:
+        await self._follower.follow(_state(body))
+        return self._follower.troubles()
+
+    async def must_exist(self, body: Any) -> None:
+        await self._follower.must_exist(**body)
+
+    async def must_be_known(self, body: Any) -> None:
+        await self._follower.must_be_known(**body)
+
+    async def hold(self, body: Any) -> None:
+        await self._follower.hold(body["model"], _state(body))
+
+    async def publish(self, body: Any) -> Mapping[str, str]:
+        await self._follower.publish(_state(body))
+        return self._follower.troubles()
+
+    async def release(self, body: Any) -> None:
+        await self._follower.release(**body)
+
+    async def prepare(self, body: Any) -> None:
+        files = await self._spool.get(body["files"]) or None
+        self._prepared[body["number"]] = await self._follower.prepare(body["model"], body["override"], files)
+
+    async def discard(self, body: Any) -> None:
+        if (prepared := self._prepared.pop(body["number"], None)) is not None:
+            await self._follower.discard(prepared)
+
+    async def publish_model(self, body: Any) -> Mapping[str, str]:
+        await self._follower.publish_model(self._prepared.pop(body["number"]), _state(body))
+        return self._follower.troubles()
+
+    async def look(self, body: Any) -> None:
+        await self._engine.manager.look()
+
+    async def set_logging(self, body: Any) -> None:
+        self._serving.calls.logging.apply(msgspec.convert(body, LogSettings))
+
+    async def set_sampling(self, body: Any) -> None:
+        self._serving.calls.trace.apply(Sampling(*body))
+
+    async def register(self, body: Any) -> None:
+        if self._serving.regions is not None:
+            self._serving.regions.register(*msgspec.structs.astuple(body) if isinstance(body, msgspec.Struct) else body)
+
+    async def unregister(self, body: Any) -> None:
+        if (regions := self._serving.regions) is not None:
+            regions.unregister(body) if body else regions.unregister_all()
+
+    # ---- telling
+
+    async def report(self, body: Any) -> Report:
+        return self._report()
+
+    async def index(self, body: Any) -> Any:
+        await self._engine.manager.refresh()
+        return self._engine.manager.index()
+
+    async def models(self, body: Any) -> Any:
+        await _quietly(self._engine.manager.refresh())
+        return models_view(self._engine.manager, self._follower.desired)
+
+    async def model(self, body: Any) -> Any:
+        return model_view(self._engine.manager, self._follower.desired, body)
+
+    async def folders(self, body: Any) -> Any:
+        return served(self._engine.manager.folders())
+
+    async def _report_on(self) -> None:
+        while True:
+            began = time.perf_counter()
+            self._channel.tell("report", self._report())
+            await asyncio.sleep(max(EVERY, SHARE * (time.perf_counter() - began)))
+
+    def _report(self) -> Report:
+        facts = process_facts()
+        statistics = [(*key, pack(counted)) for key, counted in self._engine.manager.statistics()]
+        page = self._metrics.collect()
+        grpc = self._serving.grpc
+        requests = sum(self._serving.rest.statuses.values())
+        if grpc is not None:
+            requests += sum(grpc.inference.outcomes.values())
+        follower = self._follower
+        return Report(
+            follower.state.revision,
+            requests,
+            facts.resident_bytes,
+            statistics,
+            page.families,
+            dict(follower.troubles()),
+        )
+
+
+def _state(body: Any) -> State:
+    return msgspec.convert(body["state"], State)
+
+
+async def _quietly(work: Awaitable[Any]) -> None:
+    try:
+        await work
+    except SluiceError as error:
+        logger.warning("%s", error.message)
+
+
+def main() -> None:
+    logs.configure()
+    _role, slot, *numbers = sys.argv[1:]
+    channel, rest, *grpc = (socket.socket(fileno=int(number)) for number in numbers)
+    worker = Worker(int(slot), rest, grpc[0] if grpc else None)
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(worker.run(channel))
+    if worker.left_behind:
+        end(0)
+
+
+if __name__ == "__main__":
+    main()

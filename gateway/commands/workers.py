@@ -1,0 +1,51 @@
+"""`sluice workers`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from gateway.commands.connection import Admin, admin_options
+from gateway.commands.output import json_option, print_json, print_table
+
+_COLUMNS = ("slot", "role", "pid", "state", "uptime", "revision", "requests", "memory", "reason")
+
+
+@click.group()
+def command() -> None:
+    """List the worker processes, and replace them without losing a request."""
+
+
+@command.command("list")
+@admin_options
+@json_option
+def list_(admin: Admin, as_json: bool) -> None:
+    """Every process with its revision, its requests and its memory."""
+    _print(admin.call("GET", "/workers"), as_json)
+
+
+@command.command()
+@click.option("--slot", type=click.IntRange(min=0), metavar="N", help="This one alone; else all, one after the other.")
+@admin_options
+@json_option
+def recycle(slot: int | None, admin: Admin, as_json: bool) -> None:
+    """Start a new process, let it take over, and let the old one finish what it has begun."""
+    path = "/workers/recycle" if slot is None else f"/workers/{slot}/recycle"
+    _print(admin.call("POST", path), as_json)
+
+
+def _print(document: dict[str, Any], as_json: bool) -> None:
+    if as_json:
+        print_json(document)
+        return
+    rows = [tuple(_cell(column, worker.get(column)) for column in _COLUMNS) for worker in document["workers"]]
+    print_table(_COLUMNS, rows, "no workers: the server is one process")
+
+
+def _cell(column: str, value: Any) -> Any:
+    if value is None:
+        return None
+    if column == "memory":
+        return f"{value / 1e6:.0f} MB"
+    return f"{value:.0f} s" if column == "uptime" else value

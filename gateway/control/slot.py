@@ -1,0 +1,132 @@
+"""One place for a worker: whoever is in it is watched, replaced when it dies, and recycled when that is asked for."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, Final
+
+from gateway.control.backoff import Crashes
+from gateway.control.member import Member
+from gateway.control.spawn import Role
+from gateway.core.errors import Unavailable
+
+logger = logging.getLogger("sluice.control")
+
+
+class Stillborn(Exception):
+    """A worker ended before it answered requests. `told`: it said itself why it cannot start."""
+
+    def __init__(self, cause: str, told: bool = False) -> None:
+        super().__init__(cause)
+        self.cause = cause
+        self.told = told
+
+
+class Slot:
+    """`run` never ends by itself.
+
+    launch    makes a worker that answers requests; raises Stillborn
+    retire    has one drain and end; returns when it is dead
+    """
+
+    def __init__(
+        self,
+        role: Role,
+        number: int,
+        launch: Callable[[Slot], Awaitable[Member]],
+        retire: Callable[[Member], Coroutine[Any, Any, None]],
+    ) -> None:
+        self.role: Final = role
+        self.number: Final = number
+        self.current: Member | None = None
+        self.crashes = Crashes()
+        #: cause → how many were replaced for it
+        self.restarts: dict[str, int] = {}
+        #: why there is no worker, or why one had to be replaced more than once; "" where all is well
+        self.trouble = ""
+        self.first: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._launch = launch
+        self._retire = retire
+        self._wanted: asyncio.Future[asyncio.Task[None]] | None = None
+        self._news = asyncio.Event()
+        self._retiring: set[asyncio.Task[None]] = set()
+
+    async def recycle(self) -> None:
+        """Returns when a new worker has taken over and the old one is gone. Raises Unavailable where none could."""
+        if self._wanted is None:
+            self._wanted = asyncio.get_running_loop().create_future()
+            self._news.set()
+        await (await asyncio.shield(self._wanted))
+
+    async def run(self) -> None:
+        served = 0.0
+        while True:
+            try:
+                self.current = await self._launch(self)
+            except Stillborn as failure:
+                cause, served = failure.cause, 0.0
+                if failure.told and not self.first.done():
+                    self.first.set_exception(Unavailable(cause))
+                    return
+            else:
+                if not self.first.done():
+                    self.first.set_result(None)
+                cause, served = await self._occupied(self.current)
+            self.current = None
+            self._give_up_recycling(cause)
+            await self._pause(cause, served)
+
+    async def _pause(self, cause: str, served: float) -> None:
+        self.crashes = self.crashes.crashed(cause, served)
+        self.restarts[cause] = self.restarts.get(cause, 0) + 1
+        delay = self.crashes.delay(served)
+        row = f", {self.crashes.row} times in a row" if self.crashes.row > 1 else ""
+        after = f" in {delay:g} s" if delay else " now"
+        self.trouble = f"{cause}{row}"
+        logger.error("worker %d: %s%s; its successor starts%s", self.number, cause, row, after)
+        await asyncio.sleep(delay)
+
+    async def _occupied(self, member: Member) -> tuple[str, float]:
+        """Until it dies without having been asked to. Returns the cause, and the seconds that it had served."""
+        while True:
+            ended = asyncio.create_task(member.ended.wait())
+            news = asyncio.create_task(self._news.wait())
+            await asyncio.wait((ended, news), return_when=asyncio.FIRST_COMPLETED)
+            ended.cancel()
+            news.cancel()
+            if member.ended.is_set():
+                return member.cause, member.served
+            self._news.clear()
+            member = await self._replace(member)
+
+    async def _replace(self, old: Member) -> Member:
+        wanted, self._wanted = self._wanted, None
+        if wanted is None:
+            return old
+        try:
+            new = await self._launch(self)
+        except Stillborn as failure:
+            error = Unavailable(f"worker {self.number} was not recycled, its successor failed: {failure.cause}")
+            wanted.set_exception(error)
+            wanted.exception()  # whoever asked may have gone away
+            return old
+        self.current = new
+        task = asyncio.create_task(self._retire(old))
+        self._retiring.add(task)
+        task.add_done_callback(self._retiring.discard)
+        wanted.set_result(task)
+        return new
+
+    def _give_up_recycling(self, cause: str) -> None:
+        self._news.clear()
+        if self._wanted is not None:
+            self._wanted.set_exception(Unavailable(f"worker {self.number} died while it was to be recycled: {cause}"))
+            self._wanted.exception()
+            self._wanted = None
+
+    def settled(self) -> None:
+        """It has served long enough for its troubles to be over."""
+        if self.current is not None and self.trouble and self.current.served > 10.0:
+            self.trouble = ""

@@ -1,0 +1,46 @@
+"""A worker's process: a fresh interpreter, never a fork of one that has threads."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+#: serving: has the listeners; others may follow that have none
+Role = Literal["serving", "stream"]
+
+MODULE = "gateway.app.worker"
+
+
+async def spawn(
+    role: Role, slot: int, channel: socket.socket, listening: Sequence[socket.socket]
+) -> asyncio.subprocess.Process:
+    """It inherits its end of the channel and the listening sockets; all else it is told through the channel.
+
+    In a session of its own: what a terminal sends to whoever runs in it is the supervisor's to hear.
+    """
+    numbers = [str(each.fileno()) for each in (channel, *listening)]
+    # what this process imports from, that one does too, and nothing because it lies in the working directory
+    paths = (path or str(Path.cwd()) for path in sys.path)
+    return await asyncio.create_subprocess_exec(
+        sys.executable, "-P", "-m", MODULE, role, str(slot), *numbers,
+        stdin=asyncio.subprocess.DEVNULL,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
+        pass_fds=[int(number) for number in numbers],
+        start_new_session=True,
+    )  # fmt: skip
+
+
+def death(code: int) -> str:
+    """How a process ended, in words that name the cause."""
+    if code >= 0:
+        return f"exit code {code}"
+    try:
+        return f"killed by {signal.Signals(-code).name}"
+    except ValueError:
+        return f"killed by signal {-code}"

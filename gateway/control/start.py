@@ -1,0 +1,51 @@
+"""What a worker is told before it does anything."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from gateway.models.repository import ModelFolder
+from gateway.models.served import ServedFolder
+from gateway.settings import Settings
+from gateway.store.contract import State
+
+
+class Extent(msgspec.Struct, array_like=True):
+    """A registered region of shared memory."""
+
+    name: str
+    key: str
+    offset: int
+    byte_size: int
+
+
+class Current(msgspec.Struct):
+    """What was changed since the start and is in no store.
+
+    logging, sampling   what log and trace settings were set to; None where nobody did
+    """
+
+    logging: dict[str, Any] | None = None
+    sampling: tuple[bool, float] | None = None
+    regions: list[Extent] = []
+
+
+class Start(msgspec.Struct):
+    """The snapshot and all else.
+
+    settings    with `workers` as a number, and the ports that were chosen where they were 0
+    served      what of the repository the other workers serve; None: whatever there is
+    """
+
+    settings: Settings
+    token: str
+    state: State
+    served: dict[str, ServedFolder] | None
+    spool: str
+
+
+def served(folders: Mapping[str, ModelFolder]) -> dict[str, ServedFolder]:
+    return {name: ServedFolder(folder.versions, folder.late) for name, folder in folders.items()}

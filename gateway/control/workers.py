@@ -1,0 +1,270 @@
+"""The supervisor's part of the control plane: its slots, the fleet in them, and what they report."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+import time
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from contextlib import suppress
+from typing import Any, Final, TypeVar
+
+import msgspec
+
+from gateway.control.channel import Channel, Gone
+from gateway.control.fleet import Fleet
+from gateway.control.member import Member
+from gateway.control.plane import ControlPlane
+from gateway.control.report import Report, Tally
+from gateway.control.shared import Shared
+from gateway.control.slot import Slot, Stillborn
+from gateway.control.spawn import spawn
+from gateway.control.start import Start
+from gateway.core.errors import NotFound, SluiceError
+from gateway.telemetry.fleet import Figures
+
+logger = logging.getLogger("sluice.control")
+
+#: seconds that a worker may take until it is heard for the first time
+FIRST_WORD: Final = 60.0
+#: seconds beyond the drain time-out that a worker has to end in
+LAST_WORDS: Final = 10.0
+#: seconds that a reader waits for a worker's numbers before the ones of its last report count
+PATIENCE: Final = 1.0
+
+T = TypeVar("T")
+Handlers = Callable[[Member], dict[str, Callable[[Any], Awaitable[Any]]]]
+
+
+class Workers:
+    """`listening` has the sockets of each slot of a serving worker: REST's, and gRPC's where that is on. All who come
+    to be in it inherit them.
+
+    begin      what a new worker is told
+    handlers   what workers may call
+    """
+
+    def __init__(
+        self,
+        plane: ControlPlane,
+        fleet: Fleet,
+        shared: Shared,
+        listening: Sequence[Sequence[socket.socket]],
+        *,
+        begin: Callable[[], Awaitable[Start]],
+        handlers: Handlers,
+        timeout: float,
+        drain_timeout: float,
+    ) -> None:
+        self.fleet: Final = fleet
+        self.tally: Final = Tally()
+        self.slots: list[Slot] = []
+        self.changed: Callable[[], None] = lambda: None
+        self._plane = plane
+        self._shared = shared
+        self._listening = listening
+        self._begin = begin
+        self._handlers = handlers
+        self._timeout = timeout
+        self._drain_timeout = drain_timeout
+        self._everybody: set[Member] = set()
+        self._tasks: list[asyncio.Task[None]] = []
+        self._stopping = False
+        self._recycling: Final = asyncio.Lock()
+        self._collecting: asyncio.Task[None] | None = None
+        self._next: asyncio.Task[None] | None = None
+
+    # ---- life
+
+    async def start(self) -> None:
+        """Returns when every slot has a worker that answers. Raises Unavailable where one says that it cannot start;
+        one that crashes is tried again."""
+        self.slots = [Slot("serving", number, self._launch, self._retire) for number in range(len(self._listening))]
+        self._tasks = [asyncio.create_task(slot.run()) for slot in self.slots]
+        self._tasks.append(asyncio.create_task(self._watch()))
+        await asyncio.gather(*(slot.first for slot in self.slots))
+
+    async def close(self) -> None:
+        """Whoever still lives is asked to end, and killed where that takes too long."""
+        self._stopping = True
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*(self._end(member, "stop") for member in list(self._everybody)))
+
+    async def _launch(self, slot: Slot) -> Member:
+        ours, theirs = socket.socketpair()
+        with theirs:
+            process = await spawn(slot.role, slot.number, theirs, self._listening[slot.number])
+        member = Member(slot.role, slot.number, process)
+        member.channel = Channel(f"worker {slot.number}", self._handlers(member) | self._own_handlers(member))
+        self._everybody.add(member)
+        await member.channel.start(ours)
+        member.watch(self._forget)
+        try:
+            await self._introduce(member)
+        except Gone:
+            await member.ended.wait()
+            raise Stillborn(member.cause) from None
+        except SluiceError as error:
+            member.kill("cannot start")
+            await member.ended.wait()
+            raise Stillborn(error.message, told=True) from error
+        except BaseException:
+            member.kill("not needed any more")
+            raise
+        return member
+
+    async def _introduce(self, member: Member) -> None:
+        start = await self._begin()
+        await member.call("start", start)
+        member.revision = start.state.revision
+        while not await self._plane.in_turn(self._join(member)):
+            state = self.fleet.state
+            await member.call("follow", {"state": state})
+            member.revision = state.revision
+        await member.call("listen")
+        member.state, member.serving = "ready", time.monotonic()
+        logger.info("worker %d (process %d) is ready at revision %d", member.slot, member.pid, member.revision)
+        self.changed()
+
+    async def _join(self, member: Member) -> bool:
+        """In the plane's turn, so that nothing changes meanwhile. Whether it is as far as everybody else."""
+        if member.revision != self.fleet.state.revision:
+            return False
+        await member.call("current", self._shared.current)
+        self.fleet.members.append(member)
+        return True
+
+    def _forget(self, member: Member) -> None:
+        self._everybody.discard(member)
+        self.tally.ended(member)
+        if member in self.fleet.members:
+            self.fleet.members.remove(member)
+        self.changed()
+
+    async def _retire(self, member: Member) -> None:
+        member.state, member.dismissed = "draining", True
+        await self._end(member, "retire")
+
+    async def _end(self, member: Member, how: str) -> None:
+        member.dismissed = True
+        try:
+            async with asyncio.timeout(self._drain_timeout + LAST_WORDS):
+                with suppress(SluiceError):
+                    await member.call(how)
+                await member.ended.wait()
+        except TimeoutError:
+            member.kill("did not end in time")
+            await member.ended.wait()
+
+    async def _watch(self) -> None:
+        """Kills who is silent."""
+        loop = asyncio.get_running_loop()
+        every = min(1.0, self._timeout / 4)
+        while True:
+            before = loop.time()
+            await asyncio.sleep(every)
+            if loop.time() - before > every + self._timeout / 2:
+                continue  # this process itself was held up: what the others said is still to be read
+            for member in list(self._everybody):
+                limit = FIRST_WORD if member.report is None else self._timeout
+                if loop.time() - member.channel.heard > limit:
+                    member.kill(f"silent for {limit:g} s")
+            for slot in self.slots:
+                slot.settled()
+
+    # ---- what operators do
+
+    async def views(self) -> list[dict[str, Any]]:
+        """Every process, and the slots that have none."""
+        await self.collect()
+        return self._views()
+
+    def _views(self) -> list[dict[str, Any]]:
+        views = [member.view() for member in self._everybody]
+        empty = [
+            {"slot": slot.number, "role": slot.role, "state": "down", "reason": slot.trouble}
+            for slot in self.slots
+            if slot.number not in {view["slot"] for view in views}
+        ]
+        return sorted([*views, *empty], key=lambda view: (view["slot"], -view.get("uptime", 0.0)))
+
+    async def recycle(self, number: int | None = None) -> None:
+        """One slot, or all of them one after the other. Raises NotFound, Unavailable."""
+        chosen = [slot for slot in self.slots if number in (None, slot.number)]
+        if not chosen:
+            raise NotFound(f"slot: expected one from 0 to {len(self.slots) - 1}, found {number}")
+        async with self._recycling:
+            for slot in chosen:
+                await slot.recycle()
+
+    def recycle_soon(self, member: Member) -> None:
+        """It was told to end by somebody else."""
+        slot = self.slots[member.slot]
+        if not self._stopping and slot.current is member:
+            self._tasks.append(asyncio.create_task(_quietly(self.recycle(member.slot))))
+
+    def figures(self) -> Figures:
+        states = dict.fromkeys(("starting", "ready", "draining", "down"), 0)
+        for view in self._views():
+            states[view["state"]] += 1
+        restarts: dict[str, int] = {}
+        for slot in self.slots:
+            for cause, count in slot.restarts.items():
+                restarts[cause] = restarts.get(cause, 0) + count
+        rows = {slot.number: slot.crashes.row if slot.trouble else 0 for slot in self.slots}
+        revisions = {slot.number: slot.current.revision for slot in self.slots if slot.current}
+        return Figures(states, restarts, rows, revisions)
+
+    def troubles(self) -> list[str]:
+        return [f"worker {slot.number}: {slot.trouble}" for slot in self.slots if slot.trouble]
+
+    def ready(self) -> int:
+        return sum(1 for member in self.fleet.members if member.state == "ready")
+
+    # ---- what readers ask
+
+    async def collect(self) -> None:
+        """The tally is as of now, or later. Readers who come while one asks share the next answer."""
+        if self._next is None:
+            self._next = asyncio.create_task(self._collect_next(self._collecting))
+        await asyncio.shield(self._next)
+
+    async def _collect_next(self, before: asyncio.Task[None] | None) -> None:
+        if before is not None:
+            await asyncio.wait([before])
+        self._collecting, self._next = self._next, None
+        await asyncio.gather(*(self._ask(member) for member in list(self.fleet.members)))
+
+    async def _ask(self, member: Member) -> None:
+        try:
+            async with asyncio.timeout(PATIENCE):
+                self._heard(member, await member.call("report"))
+        except (SluiceError, TimeoutError):
+            return  # its last report counts
+
+    def _heard(self, member: Member, body: Any) -> None:
+        report = msgspec.convert(body, Report)
+        member.report = report
+        member.troubles = report.troubles
+        member.revision = max(member.revision, report.revision)
+        if member.state != "ended":
+            self.tally.heard(member, f"worker-{member.slot}", report)
+
+    def _own_handlers(self, member: Member) -> dict[str, Callable[[Any], Awaitable[Any]]]:
+        async def report(body: Any) -> None:
+            self._heard(member, body)
+
+        async def recycle(body: Any) -> None:
+            self.recycle_soon(member)
+
+        return {"report": report, "goodbye": report, "recycle": recycle}
+
+
+async def _quietly(work: Coroutine[Any, Any, None]) -> None:
+    try:
+        await work
+    except SluiceError as error:
+        logger.warning("%s", error.message)

@@ -1,0 +1,47 @@
+"""The repository as far as others serve it already."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from gateway.models.repository import ModelFolder, Repository
+
+
+@dataclass(frozen=True, slots=True)
+class ServedFolder:
+    """version → fingerprint, and the versions that came after the model was loaded."""
+
+    versions: Mapping[str, str]
+    late: frozenset[str] = frozenset()
+
+
+class ServedRepository(Repository):
+    """What a process sees that joins others who serve: not what was put there since, which nobody has asked for.
+
+    Until `see_all`, which is called when it has what they have. `served` None: there are no others.
+    """
+
+    def __init__(self, root: Path, served: Mapping[str, ServedFolder] | None) -> None:
+        super().__init__(root)
+        self._served = served
+
+    def see_all(self) -> None:
+        self._served = None
+
+    def scan(self) -> dict[str, ModelFolder]:
+        found = super().scan()
+        if self._served is None:
+            return found
+        return {name: self._as_served(folder) for name, folder in found.items() if name in self._served}
+
+    def model(self, name: str) -> ModelFolder:
+        return self._as_served(super().model(name))
+
+    def _as_served(self, folder: ModelFolder) -> ModelFolder:
+        served = self._served.get(folder.name) if self._served is not None else None
+        if served is None:
+            return folder
+        versions = {number: stamp for number, stamp in folder.versions.items() if number in served.versions}
+        return replace(folder, versions=versions, late=served.late)

@@ -1,0 +1,50 @@
+"""What a supervisor tells of its workers and of itself, beside what the workers count."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final, NamedTuple
+
+from gateway.telemetry.exposition import Family, Page, labelled
+from gateway.telemetry.metrics import write_process
+
+WORKERS: Final = Family(
+    "sluice_workers", "gauge", "Worker processes by state: starting, ready, draining, down.", ("state",)
+)
+RESTARTS: Final = Family(
+    "sluice_worker_restarts_total", "counter", "Workers that were replaced because they died, by cause.", ("cause",)
+)
+ROW: Final = Family(
+    "sluice_worker_crashes_in_a_row",
+    "gauge",
+    "How often the worker of a slot died of one cause without having served for long; 0 where all is well.",
+    ("slot",),
+)
+REVISION: Final = Family("sluice_worker_revision", "gauge", "Revision that the worker of a slot is at.", ("slot",))
+
+#: every metric and its help
+NAMES: Final = {family.name: family.help for family in (WORKERS, RESTARTS, ROW, REVISION)}
+
+
+class Figures(NamedTuple):
+    """`states` and `restarts` count processes, `rows` and `revisions` are by slot."""
+
+    states: Mapping[str, int]
+    restarts: Mapping[str, int]
+    rows: Mapping[int, int]
+    revisions: Mapping[int, int]
+
+
+def fleet_page(figures: Figures) -> Page:
+    page = Page()
+    for family, values in (
+        (WORKERS, figures.states),
+        (RESTARTS, figures.restarts),
+        (ROW, figures.rows),
+        (REVISION, figures.revisions),
+    ):
+        page.family(family)
+        for value, count in values.items():
+            page.sample(family.name, labelled(family.labels, (str(value),)), count)
+    write_process(page)
+    return page

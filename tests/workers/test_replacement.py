@@ -1,0 +1,118 @@
+"""Workers that are killed, stopped, recycled or crash, and a supervisor that ends."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from pathlib import Path
+
+import httpx
+import pytest
+from fleets import Load, alive, fleet
+
+CONNECTIONS = 8
+
+
+def test_a_worker_that_is_killed_costs_at_most_its_own_requests(tmp_path: Path) -> None:
+    with fleet(tmp_path) as two, Load(two.server.rest, CONNECTIONS) as load:
+        seen = 0.0
+        for kill in range(4):
+            load.wait_for(100)
+            slot = kill % 2
+            pid = two.pids()[slot]
+            before = len(load.failed)
+            os.kill(pid, signal.SIGKILL)
+            began = time.monotonic()
+            two.replaced(slot, pid)
+            print(f"replaced within {time.monotonic() - began:.2f} s")
+            assert len(load.failed) - before <= CONNECTIONS
+            counted = two.metric("nv_inference_request_success")
+            assert counted >= seen
+            seen = counted
+        assert two.metric("sluice_worker_restarts_total") == 4
+        assert "killed by SIGKILL" in httpx.get(f"{two.server.admin}/metrics", trust_env=False).text
+
+
+def test_recycling_loses_no_request(tmp_path: Path) -> None:
+    with fleet(tmp_path) as two, Load(two.server.rest, CONNECTIONS) as load:
+        load.wait_for(100)
+        before = two.pids()
+        for _ in range(2):
+            two.admin.post("/admin/v1/workers/recycle").raise_for_status()
+        assert not {*before.values()} & {*two.pids().values()}
+        load.stop()
+        assert not load.failed
+        assert two.metric("nv_inference_request_success") == load.good
+        assert not any(alive(pid) for pid in before.values())
+
+
+def test_whoever_ends_a_worker_by_a_signal_has_it_recycled(tmp_path: Path) -> None:
+    with fleet(tmp_path) as two, Load(two.server.rest, CONNECTIONS) as load:
+        load.wait_for(50)
+        pid = two.pids()[0]
+        os.kill(pid, signal.SIGTERM)
+        two.replaced(0, pid)
+        two.until(lambda: not alive(pid))
+        load.stop()
+        assert not load.failed
+
+
+def test_a_worker_that_is_stopped_holds_up_no_change(tmp_path: Path) -> None:
+    with fleet(tmp_path, worker_timeout="1") as two:
+        pid = two.pids()[1]
+        os.kill(pid, signal.SIGSTOP)
+        began = time.monotonic()
+        two.admin.put("/admin/v1/labels/m", json={"stable": "1"}).raise_for_status()
+        assert time.monotonic() - began < 10
+        two.replaced(1, pid)
+        assert not alive(pid)
+        assert {worker["revision"] for worker in two.workers()} == {1}
+
+
+def test_crashes_in_a_row_are_told(tmp_path: Path) -> None:
+    with fleet(tmp_path) as two:
+        pid = two.pids()[0]
+        for _ in range(3):
+            os.kill(pid, signal.SIGABRT)
+            pid = two.replaced(0, pid)
+        detail = httpx.get(f"{two.server.admin}/readyz", trust_env=False).json()
+        assert detail["ready"] is True
+        assert detail["troubles"] == ["worker 0: killed by SIGABRT, 3 times in a row"]
+        assert two.metric("sluice_worker_crashes_in_a_row") == 3
+        assert "killed by SIGABRT, 3 times in a row; its successor starts in 0.2 s" in two.server.log()
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 0), (signal.SIGINT, 130)])
+def test_a_signal_drains_all(tmp_path: Path, number: signal.Signals, code: int) -> None:
+    with fleet(tmp_path) as two, Load(two.server.rest, CONNECTIONS) as load:
+        load.wait_for(50)
+        pids = two.pids().values()
+        two.server.process.send_signal(number)
+        assert two.server.process.wait(20) == code
+        assert not any(alive(pid) for pid in pids)
+        # nobody listens any more, which is the only way to fail
+        load.stop()
+        assert not [error for error in load.failed if "ConnectionRefused" not in error and "Connect call" not in error]
+
+
+def test_a_second_signal_ends_it_at_once(tmp_path: Path) -> None:
+    with fleet(tmp_path, drain_delay="60") as two:
+        pids = two.pids().values()
+        two.server.process.send_signal(signal.SIGTERM)
+        two.until(lambda: "stopping" in two.server.log())
+        two.server.process.send_signal(signal.SIGTERM)
+        assert two.server.process.wait(5) == 0
+        end = time.monotonic() + 20
+        while any(alive(pid) for pid in pids):
+            assert time.monotonic() < end
+
+
+def test_workers_do_not_outlive_their_supervisor(tmp_path: Path) -> None:
+    with fleet(tmp_path) as two:
+        pids = two.pids().values()
+        two.server.process.kill()
+        two.server.process.wait(5)
+        end = time.monotonic() + 20
+        while any(alive(pid) for pid in pids):
+            assert time.monotonic() < end

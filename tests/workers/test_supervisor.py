@@ -1,0 +1,159 @@
+"""A server of several processes is one server to whoever uses and operates it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from multiprocessing import shared_memory
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+from fleets import BODY, Fleet, Load, fleet
+
+
+@pytest.fixture(scope="module")
+def two(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
+    """One for all tests that leave it as it was."""
+    with fleet(tmp_path_factory.mktemp("two")) as found:
+        yield found
+
+
+def _rest(two: Fleet, method: str, path: str, **more: Any) -> httpx.Response:
+    """Over a connection of its own, so that chance says which worker answers."""
+    with httpx.Client(base_url=two.server.rest, trust_env=False) as client:
+        return client.request(method, path, **more).raise_for_status()
+
+
+def test_the_supervisor_has_no_models_in_it(two: Fleet) -> None:
+    maps = Path(f"/proc/{two.server.process.pid}/maps").read_text()
+    assert "onnxruntime" not in maps
+    assert "grpc" not in maps
+    assert len(two.pids()) == 2
+    for pid in two.pids().values():
+        assert "onnxruntime" in Path(f"/proc/{pid}/maps").read_text()
+
+
+def test_both_answer_and_their_numbers_are_one(two: Fleet) -> None:
+    before = two.metric("nv_inference_request_success")
+    with Load(two.server.rest, 16) as load:
+        load.wait_for(200)
+    assert not load.failed
+    assert all(worker["requests"] > 0 for worker in two.workers())
+    assert two.metric("nv_inference_request_success") == before + load.good
+    (stats,) = _rest(two, "GET", "/v2/models/m/stats").json()["model_stats"]
+    assert stats["inference_stats"]["success"]["count"] == before + load.good
+    (version,) = two.admin.get("/admin/v1/models/m").json()["versions"]
+    assert version["succeeded"] == before + load.good
+
+
+def test_after_a_load_whoever_is_asked_says_the_same(two: Fleet) -> None:
+    _rest(two, "POST", "/v2/repository/models/m/unload")
+    for _ in range(40):
+        (line,) = _rest(two, "POST", "/v2/repository/index").json()
+        assert line["state"] == "UNAVAILABLE"
+        with pytest.raises(httpx.HTTPStatusError):
+            _rest(two, "GET", "/v2/models/m/ready")
+    _rest(two, "POST", "/v2/repository/models/m/load")
+    count = 0
+    for _ in range(40):
+        _rest(two, "GET", "/v2/models/m/ready")
+        (line,) = _rest(two, "POST", "/v2/repository/index", json={"ready": True}).json()
+        assert line["state"] == "READY"
+        assert two.metric("sluice_version_loaded") == 1
+        _rest(two, "POST", "/v2/models/m/infer", content=BODY)
+        (stats,) = _rest(two, "GET", "/v2/models/m/stats").json()["model_stats"]
+        assert stats["inference_count"] > count
+        count = stats["inference_count"]
+        assert two.metric("nv_inference_count") == count
+
+
+def test_a_load_that_fails_changes_nothing_anywhere(two: Fleet) -> None:
+    broken = two.server.models / "m" / "2"
+    broken.mkdir()
+    (broken / "model.onnx").write_bytes(b"garbage")
+    try:
+        with pytest.raises(httpx.HTTPStatusError):
+            _rest(two, "POST", "/v2/repository/models/m/load")
+        for _ in range(20):
+            answer = _rest(two, "POST", "/v2/models/m/infer", content=BODY).json()
+            assert answer["model_version"] == "1"
+            states = {line["version"]: line["state"] for line in _rest(two, "POST", "/v2/repository/index").json()}
+            assert states == {"1": "READY", "2": "UNAVAILABLE"}
+    finally:
+        (broken / "model.onnx").unlink()
+        broken.rmdir()
+        two.load()
+
+
+def test_a_split_holds_in_all_of_them_when_it_is_acknowledged(two: Fleet) -> None:
+    two.put(7, 7)
+    for version in ("1", "7") * 3:
+        began = time.monotonic()
+        two.admin.put("/admin/v1/splits/m", json={"weights": {version: 1}}).raise_for_status()
+        assert time.monotonic() - began < 2
+        answers = {_rest(two, "POST", "/v2/models/m/infer", content=BODY).json()["model_version"] for _ in range(10)}
+        assert answers == {version}
+    revisions = {worker["revision"] for worker in two.workers()}
+    assert revisions == {two.admin.get("/admin/v1/state").json()["revision"]}
+    two.admin.delete("/admin/v1/splits/m").raise_for_status()
+
+
+def test_log_settings_hold_in_all_of_them(two: Fleet) -> None:
+    for level in (2, 0):
+        _rest(two, "POST", "/v2/logging", json={"log_verbose_level": level})
+        found = {_rest(two, "GET", "/v2/logging").json()["log_verbose_level"] for _ in range(16)}
+        assert found == {min(level, 2)}
+
+
+def test_shared_memory_is_registered_in_all_or_in_none(two: Fleet) -> None:
+    memory = shared_memory.SharedMemory(create=True, size=8)
+    try:
+        np.frombuffer(memory.buf, np.float32)[:] = [5, 6]
+        region = {"key": "/" + memory.name.lstrip("/"), "byte_size": 8}
+        _rest(two, "POST", "/v2/systemsharedmemory/region/r/register", json=region)
+        body = {
+            "inputs": [
+                {
+                    "name": "x", "shape": [2, 1], "datatype": "FP32",
+                    "parameters": {"shared_memory_region": "r", "shared_memory_byte_size": 8},
+                }
+            ]
+        }  # fmt: skip
+        for _ in range(16):
+            assert _rest(two, "POST", "/v2/models/m/infer", json=body).json()["outputs"][0]["data"] == [5, 6]
+        with pytest.raises(httpx.HTTPStatusError):
+            _rest(two, "POST", "/v2/systemsharedmemory/region/other/register", json={"key": "/none", "byte_size": 8})
+        # a worker that comes later has it as well
+        two.admin.post("/admin/v1/workers/0/recycle").raise_for_status()
+        for _ in range(16):
+            found = _rest(two, "GET", "/v2/systemsharedmemory/status").json()
+            assert [each["name"] for each in found] == ["r"]
+        _rest(two, "POST", "/v2/systemsharedmemory/unregister")
+        assert all(not _rest(two, "GET", "/v2/systemsharedmemory/status").json() for _ in range(16))
+    finally:
+        memory.close()
+        memory.unlink()
+
+
+def test_a_worker_that_comes_later_serves_what_the_others_serve(two: Fleet) -> None:
+    """And not what lies in the folder since, which nobody has loaded."""
+    two.put(1, 1)
+    two.load()
+    two.put(9, 9)
+    try:
+        two.admin.post("/admin/v1/workers/recycle").raise_for_status()
+        answers = {_rest(two, "POST", "/v2/models/m/infer", content=BODY).json()["model_version"] for _ in range(16)}
+        assert answers == {"7"}
+    finally:
+        (two.server.models / "m" / "9" / "model.onnx").unlink()
+        (two.server.models / "m" / "9").rmdir()
+
+
+def test_only_slots_that_are_there_can_be_recycled(two: Fleet) -> None:
+    reply = two.admin.post("/admin/v1/workers/5/recycle")
+    assert reply.status_code == 404
+    assert "expected one from 0 to 1, found 5" in reply.json()["error"]
+    assert httpx.post(f"{two.server.admin}/admin/v1/workers/recycle", trust_env=False).status_code == 401
