@@ -1,5 +1,6 @@
 """The stands of all adapters."""
 
+from contract.files import files_input, files_output
 from contract.kafka import kafka_input, kafka_plain, kafka_transactional
 from contract.memory import (
     memory_idempotent,
@@ -8,8 +9,11 @@ from contract.memory import (
     memory_stores_offsets,
     memory_transactional,
 )
+from contract.rabbitmq import rabbitmq_input, rabbitmq_output
 
 __all__ = [
+    "files_input",
+    "files_output",
     "kafka_input",
     "kafka_plain",
     "kafka_transactional",
@@ -18,4 +22,6 @@ __all__ = [
     "memory_plain",
     "memory_stores_offsets",
     "memory_transactional",
+    "rabbitmq_input",
+    "rabbitmq_output",
 ]

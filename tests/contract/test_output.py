@@ -14,6 +14,8 @@ OUTPUTS = [
     "memory_transactional",
     "kafka_plain",
     "kafka_transactional",
+    "files_output",
+    "rabbitmq_output",
 ]
 
 

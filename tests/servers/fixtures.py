@@ -22,6 +22,7 @@ from servers.server import Missing, Server
 
 if TYPE_CHECKING:
     from servers.kafka import Kafka, Topics
+    from servers.rabbitmq import Queues, RabbitMQ
 
 #: server → why it is not there
 missing: dict[str, str] = {}
@@ -115,3 +116,34 @@ def own_kafka() -> Iterator[Kafka]:
     with serving("kafka", Kafka) as server:
         assert isinstance(server, Kafka)
         yield server
+
+
+@pytest.fixture(scope="session")
+def rabbitmq() -> Iterator[Queues]:
+    """A broker for the whole run. Tests that stop or pause one take `own_rabbitmq`."""
+    from servers.rabbitmq import Queues, RabbitMQ
+
+    if url := os.environ.get("SLUICE_TEST_RABBITMQ"):
+        yield Queues(url)
+        return
+    with serving("rabbitmq", RabbitMQ) as server:
+        assert isinstance(server, RabbitMQ)
+        yield server
+
+
+@pytest.fixture(scope="module")
+def own_rabbitmq() -> Iterator[RabbitMQ]:
+    """A broker that the tests of one file may stop, kill and pause; they leave it running."""
+    from servers.rabbitmq import RabbitMQ
+
+    with serving("rabbitmq", RabbitMQ) as server:
+        assert isinstance(server, RabbitMQ)
+        yield server
+
+
+@pytest.fixture
+def rabbitmq_queue(rabbitmq: Queues) -> Iterator[str]:
+    """An empty classic queue, which goes with the test."""
+    name = rabbitmq.queue(type="classic")
+    yield name
+    rabbitmq.delete(name)

@@ -1,0 +1,350 @@
+"""One connection to a broker with one channel, by AMQP 0.9.1 on the event loop.
+
+What happens for each message (a delivery, a publish, a confirm) is read and written here by hand; everything else goes
+by pamqp. A client library takes ten times as long a message.
+
+Format: AMQP 0-9-1, sections 2.3 and 4.2; RabbitMQ's extensions: basic.nack, confirm.select, consumer_cancel_notify,
+connection.blocked.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import struct
+from collections.abc import Callable
+from typing import Any, Final, NamedTuple
+
+from pamqp import commands, frame
+from pamqp.base import Frame
+
+from adapters.rabbitmq.settings import Address, Broker
+from gateway import __version__
+from gateway.core.stream import Transient
+
+logger = logging.getLogger("sluice.rabbitmq")
+
+CHANNEL: Final = 1
+END: Final = 0xCE
+#: bytes of a frame that we ask for
+FRAME: Final = 131072
+
+_HEAD: Final = struct.Struct(">BHI")
+_METHOD: Final = struct.Struct(">I").unpack_from
+_TAG: Final = struct.Struct(">Q").unpack_from
+_SIZE: Final = struct.Struct(">Q").unpack_from
+_ACK: Final = struct.Struct(">BHIIQBB").pack
+_BEAT: Final = b"\x08\0\0\0\0\0\0\xce"
+
+_DELIVER: Final = 60 << 16 | 60
+_RETURN: Final = 60 << 16 | 50
+_ACKED: Final = 60 << 16 | 80
+_NACKED: Final = 60 << 16 | 120
+
+
+class Delivery(NamedTuple):
+    """A message as it came: `head` is what its method has behind the consumer's tag, `properties` from the flags on."""
+
+    tag: int
+    head: bytes
+    properties: bytes
+    body: bytes
+
+    @property
+    def routing_key(self) -> bytes:
+        at = 9  # the tag, and whether it was delivered before
+        at += 1 + self.head[at]
+        return self.head[at + 1 : at + 1 + self.head[at]]
+
+
+class Wire(asyncio.Protocol):
+    """Belongs to the event loop. `lost` says why it is no more; everything then raises that."""
+
+    def __init__(self, settings: Broker, address: Address) -> None:
+        self._settings: Final = settings
+        self._address: Final = address
+        self._loop: Final = asyncio.get_running_loop()
+        self.lost: Transient | None = None
+        self.blocked = ""
+        self.on_delivery: Callable[[Delivery], None] = _ignore
+        #: tag, whether those before it are meant, too, and whether the broker has it
+        self.on_confirm: Callable[[int, bool, bool], None] = _ignore
+        #: reason and the message's properties
+        self.on_return: Callable[[str, bytes], None] = _ignore
+        self.on_lost: Callable[[Transient], None] = _ignore
+        self._transport: asyncio.Transport | None = None
+        self._rest = b""
+        self._method: tuple[int, bytes] | None = None
+        self._properties = b""
+        self._body: list[bytes] = []
+        self._left = 0
+        self._turn: Final = asyncio.Lock()
+        self._answer: asyncio.Future[Frame] | None = None
+        self._gone: Final[asyncio.Future[None]] = self._loop.create_future()
+        self._writable: asyncio.Future[None] | None = None
+        self._frame_max = FRAME
+        self._heartbeat = 0.0
+        self._timer: asyncio.TimerHandle | None = None
+        self._heard = self._spoke = self._loop.time()
+
+    async def open(self) -> None:
+        """Connects, logs in and opens the channel. Raises Transient."""
+        try:
+            async with asyncio.timeout(self._settings.connect_seconds):
+                await self._connect()
+                await self._log_in()
+                await self.call(commands.Channel.Open())
+        except TimeoutError as error:
+            lost = Transient(f"{self._address} did not answer within {self._settings.connect_seconds:g} s")
+            self._lose(lost)
+            raise lost from error
+        except OSError as error:
+            lost = Transient(f"{self._address} cannot be connected to: {error.strerror or error}")
+            self._lose(lost)
+            raise lost from error
+
+    async def call(self, method: Frame) -> Frame:
+        """Its answer. Raises Transient, with the broker's own words where it closes the channel instead."""
+        async with self._turn:
+            self.check()
+            self._answer = self._loop.create_future()
+            try:
+                self.send(frame.marshal(method, 0 if isinstance(method, _OF_CONNECTION) else CHANNEL))
+                return await self._answer
+            finally:
+                self._answer = None
+
+    def send(self, data: bytes) -> None:
+        if self._transport is not None:
+            self._transport.write(data)
+            self._spoke = self._loop.time()
+
+    def acknowledge(self, tag: int) -> None:
+        """That delivery, and all before it."""
+        self.check()
+        self.send(_ACK(1, CHANNEL, 13, _ACKED, tag, 1, END))
+
+    def check(self) -> None:
+        if self.lost is not None:
+            raise Transient(self.lost.message) from self.lost
+
+    @property
+    def frame_max(self) -> int:
+        return self._frame_max
+
+    async def writable(self) -> None:
+        """Waits while too much that was sent has not left yet."""
+        if self._writable is not None:
+            await asyncio.shield(self._writable)
+        self.check()
+
+    def hold(self, still: bool) -> None:
+        """Stops reading, so that the broker stops sending; and goes on."""
+        if self._transport is not None and not self._transport.is_closing():
+            if still:
+                self._transport.pause_reading()
+            else:
+                self._transport.resume_reading()
+
+    async def close(self) -> None:
+        if self._transport is None:
+            return
+        if self.lost is None:
+            try:
+                async with asyncio.timeout(2):
+                    await self.call(commands.Connection.Close(200, "done", 0, 0))
+            except (TimeoutError, Transient):
+                pass
+        self._lose(Transient("the connection was closed"))
+        await self._gone
+
+    # what asyncio calls
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)  # noqa: S101 - create_connection makes no other
+        self._transport = transport
+        transport.set_write_buffer_limits(high=1 << 20)
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self._lose(Transient(f"the connection to {self._address} is lost{f': {error}' if error else ''}"))
+        if self._timer is not None:
+            self._timer.cancel()
+        if not self._gone.done():
+            self._gone.set_result(None)
+
+    def pause_writing(self) -> None:
+        self._writable = self._loop.create_future()
+
+    def resume_writing(self) -> None:
+        if self._writable is not None and not self._writable.done():
+            self._writable.set_result(None)
+        self._writable = None
+
+    def data_received(self, data: bytes) -> None:
+        self._heard = self._loop.time()
+        if self._rest:
+            data = self._rest + data
+        at, size = 0, len(data)
+        head = _HEAD.unpack_from
+        while size - at >= 8:
+            kind, channel, length = head(data, at)
+            stop = at + 7 + length
+            if length > self._frame_max or kind not in (1, 2, 3, 8):
+                self._refuse(data[at : at + 8])
+                return
+            if stop >= size:
+                break
+            if data[stop] != END:
+                self._refuse(data[at : at + 8])
+                return
+            try:
+                self._take(kind, channel, data, at + 7, stop)
+            except (struct.error, IndexError, ValueError, KeyError) as error:
+                self._lose(Transient(f"{self._address} sent a frame that cannot be read: {error}"))
+                return
+            at = stop + 1
+        self._rest = data[at:]
+
+    def _take(self, kind: int, channel: int, data: bytes, at: int, stop: int) -> None:
+        if kind == 3:
+            self._body.append(data[at:stop])
+            self._left -= stop - at
+            if self._left <= 0:
+                self._complete()
+        elif kind == 2:
+            (self._left,) = _SIZE(data, at + 4)
+            self._properties = data[at + 12 : stop]
+            if not self._left:
+                self._complete()
+        elif kind == 1:
+            (method,) = _METHOD(data, at)
+            if method in (_DELIVER, _RETURN):
+                self._method = method, data[at + 4 : stop]
+                self._body = []
+            elif method in (_ACKED, _NACKED):
+                (tag,) = _TAG(data, at + 4)
+                self.on_confirm(tag, bool(data[at + 12] & 1), method == _ACKED)
+            else:
+                self._rare(frame.unmarshal(data[at - 7 : stop + 1])[2])
+
+    def _complete(self) -> None:
+        """A message is here with all of its body."""
+        if self._method is None:
+            raise ValueError("content without a method")
+        method, arguments = self._method
+        body = self._body[0] if len(self._body) == 1 else b"".join(self._body)
+        self._method, self._body = None, []
+        if method == _DELIVER:
+            head = arguments[1 + arguments[0] :]
+            (tag,) = _TAG(head)
+            self.on_delivery(Delivery(tag, head, self._properties, body))
+        else:
+            self.on_return(arguments[3 : 3 + arguments[2]].decode("utf-8", "replace"), self._properties)
+
+    def _rare(self, method: Any) -> None:
+        match method:
+            case commands.Connection.Close() | commands.Channel.Close():
+                self.send(_CLOSE_OK[type(method)])
+                what = "the connection" if isinstance(method, commands.Connection.Close) else "the channel"
+                self._lose(Transient(f"{self._address} closed {what}: {method.reply_code} {method.reply_text}"))
+            case commands.Basic.Cancel():
+                self._lose(
+                    Transient(
+                        f"{self._address} cancelled the consumer: its queue was deleted, or moved to another node"
+                    )
+                )
+            case commands.Connection.Blocked():
+                self.blocked = method.reason or "low on resources"
+                logger.warning("%s takes no messages: %s", self._address, self.blocked)
+            case commands.Connection.Unblocked():
+                self.blocked = ""
+                logger.info("%s takes messages again", self._address)
+            case commands.Channel.Flow():
+                self.send(frame.marshal(commands.Channel.FlowOk(method.active), CHANNEL))
+            case Frame():
+                if self._answer is not None and not self._answer.done():
+                    self._answer.set_result(method)
+
+    def _refuse(self, data: bytes) -> None:
+        if data.startswith(b"AMQP"):
+            self._lose(Transient(f"{self._address} speaks another version of AMQP than 0.9.1"))
+        else:
+            self._lose(Transient(f"{self._address} does not speak AMQP: it sent {data!r}"))
+
+    def _lose(self, error: Transient) -> None:
+        """Says once to everybody who waits that it is over."""
+        if self.lost is None:
+            self.lost = error
+            if self._timer is not None:
+                self._timer.cancel()
+            if self._answer is not None and not self._answer.done():
+                self._answer.set_exception(error)
+            self.resume_writing()
+            self.on_lost(error)
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.close()
+            # a broker that stands still does not take what is left to be sent
+            self._timer = self._loop.call_later(2, self._transport.abort)
+
+    async def _connect(self) -> None:
+        address = self._address
+        context = self._settings.tls.context() if address.secure else None
+        await self._loop.create_connection(
+            lambda: self, address.host, address.port, ssl=context, server_hostname=address.host if context else None
+        )
+
+    async def _log_in(self) -> None:
+        self.check()
+        self._answer = self._loop.create_future()
+        self.send(b"AMQP\0\0\x09\x01")
+        start: Any = await self._answer
+        self._answer = None
+        mechanism, response = "PLAIN", f"\0{self._address.user}\0{self._address.password}"
+        if self._settings.tls.certificate and "EXTERNAL" in str(start.mechanisms).split():
+            mechanism, response = "EXTERNAL", ""
+        client: Any = {
+            "product": "sluice",
+            "version": __version__,
+            "capabilities": {
+                "authentication_failure_close": True,
+                "basic.nack": True,
+                "connection.blocked": True,
+                "consumer_cancel_notify": True,
+                "publisher_confirms": True,
+            },
+        }
+        tune: Any = await self.call(commands.Connection.StartOk(client, mechanism, response, "en_US"))
+        self._frame_max = min(tune.frame_max or FRAME, FRAME)
+        wanted = self._settings.heartbeat_seconds
+        beat = min(wanted, tune.heartbeat) if tune.heartbeat else wanted
+        self.send(frame.marshal(commands.Connection.TuneOk(1, self._frame_max, beat), 0))
+        await self.call(commands.Connection.Open(self._address.vhost))
+        if beat:
+            self._heartbeat = float(beat)
+            self._beat()
+
+    def _beat(self) -> None:
+        now = self._loop.time()
+        reading = self._transport is not None and self._transport.is_reading()
+        if reading and now - self._heard > 2 * self._heartbeat:
+            self._lose(Transient(f"{self._address} was silent for {now - self._heard:.0f} s"))
+            return
+        if now - self._spoke >= self._heartbeat / 2:
+            self.send(_BEAT)
+        self._timer = self._loop.call_later(self._heartbeat / 3, self._beat)
+
+
+_OF_CONNECTION: Final = (
+    commands.Connection.StartOk,
+    commands.Connection.TuneOk,
+    commands.Connection.Open,
+    commands.Connection.Close,
+)
+_CLOSE_OK: Final = {
+    commands.Connection.Close: frame.marshal(commands.Connection.CloseOk(), 0),
+    commands.Channel.Close: frame.marshal(commands.Channel.CloseOk(), CHANNEL),
+}
+
+
+def _ignore(*_: Any) -> None:
+    pass
