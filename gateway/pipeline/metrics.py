@@ -72,6 +72,11 @@ _BATCH: Final = Family("sluice_stream_batch_records", "histogram", "Records scor
 _STATE: Final = Family("sluice_stream_state", "gauge", "1 for the state that the stream is in.", ("stream", "state"))
 _INFO: Final = Family("sluice_stream_info", "gauge", "What holds for its records.", ("stream", "guarantee"))
 
+#: every metric, and what it says
+NAMES: Final = {
+    family.name: family.help for family in (_RECORDS, *(family for family, _ in _NUMBERS), _BATCH, _STATE, _INFO)
+}
+
 #: `standby`: another process has its lease
 STATES: Final = (*get_args(State), "standby")
 _BOUNDS: Final = tuple(2**power for power in range(15))

@@ -1,0 +1,39 @@
+import re
+from pathlib import Path
+
+import pytest
+
+from gateway.pipeline import connectors
+from gateway.pipeline.formats import DECODE, ENCODE
+from gateway.pipeline.metrics import NAMES
+from gateway.pipeline.reading import SECTIONS
+from gateway.pipeline.reference import OURS, reference
+
+DOCS = Path(__file__).parents[2] / "docs"
+
+
+def test_the_page_is_current() -> None:
+    text = (DOCS / "stream-settings.md").read_text()
+    assert text == reference(), "run: python -m gateway.pipeline.reference > docs/stream-settings.md"
+
+
+def test_every_field_has_a_description() -> None:
+    for line in reference().split("\n"):
+        if line.startswith("| ") and not line.startswith("| field"):
+            assert re.search(r"\| \S.* \|$", line), line
+            assert not line.endswith("|  |"), line
+
+
+def test_every_section_format_and_adapter_is_told_of() -> None:
+    text = (DOCS / "streams.md").read_text()
+    for name in ({*SECTIONS} - {"drain", "lag_interval"}) | {*DECODE} | {*ENCODE} | OURS:
+        assert f"`{name}`" in text, name
+
+
+@pytest.mark.parametrize("name", sorted(NAMES))
+def test_every_metric_is_told_of(name: str) -> None:
+    assert f"| `{name}` | {NAMES[name].rstrip('.')} |" in (DOCS / "streams.md").read_text()
+
+
+def test_ours_are_those_that_we_bring() -> None:
+    assert {name for name in connectors.names() if connectors._points()[name].value.startswith("adapters.")} == OURS
