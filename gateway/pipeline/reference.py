@@ -1,4 +1,4 @@
-"""docs/stream-settings.md, made from the Structs: ``python -m gateway.pipeline.reference > docs/stream-settings.md``."""
+"""docs/stream-settings.md, made from the Structs: ``python -m gateway.pipeline.reference``."""
 
 from __future__ import annotations
 
