@@ -23,6 +23,7 @@ COMMANDS: Final = {
     "labels": "Show, set and remove names of versions, such as stable and canary.",
     "infer": "Send rows from a file to a model.",
     "workers": "List the worker processes, and replace them without losing a request.",
+    "streams": "Score records of databases, queues, topics and files.",
     "audit": "Show who changed what, and when.",
     "machines": "Show the gateways that share a store, and what each has in force.",
 }

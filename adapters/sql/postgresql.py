@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import ssl
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import asyncpg
@@ -22,6 +23,14 @@ from gateway.core.stream import DataError, Transient
 
 #: classes of SQLSTATE that say that a value is at fault: data exception, integrity, CHECK OPTION, RAISE in a trigger
 AT_FAULT = ("22", "23", "44", "P0001", "54000", "21000")
+
+
+#: the types of a table's columns as they stand in a cast, of any extension; without length or precision
+_TYPES = """
+    SELECT a.attname::text, format_type(a.atttypid, -1) FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid
+    WHERE c.relnamespace = coalesce(nullif($1, ''), current_schema())::regnamespace AND c.relname = $2
+    AND a.attnum > 0 AND NOT a.attisdropped
+"""
 
 
 class PostgreSQLConnection(Connection):
@@ -104,13 +113,16 @@ class PostgreSQL(Dialect):
 
         engine = create_async_engine("postgresql+asyncpg://", async_creator=lend, poolclass=NullPool)
         try:
+            names: dict[str, str] = {row[0]: row[1] for row in await connection.fetch(_TYPES, (schema, name))}
             async with engine.connect() as borrowed:
-                return await borrowed.run_sync(reflect, name, schema, field)
+                layout = await borrowed.run_sync(reflect, name, schema, field)
         except (SQLAlchemyError, *PostgreSQLConnection.errors) as error:
             raise Transient(f"{field}: cannot look at table '{name}': {error}") from error
         finally:
             await engine.dispose()
             connection.terminate()
+        columns = {n: replace(column, type=names.get(n, column.type)) for n, column in layout.columns.items()}
+        return replace(layout, columns=columns)
 
     def quote(self, name: str) -> str:
         return '"' + name.replace('"', '""') + '"'

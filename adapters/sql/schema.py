@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -11,7 +12,7 @@ from typing import Any
 from sqlalchemy import inspect, types
 from sqlalchemy.dialects import mysql
 from sqlalchemy.engine import Connection as Engine
-from sqlalchemy.exc import NoSuchTableError
+from sqlalchemy.exc import NoSuchTableError, SAWarning
 
 from gateway.core.stream import Transient
 
@@ -79,7 +80,9 @@ def reflect(connection: Engine, name: str, schema: str, field: str) -> Layout:
     inspector = inspect(connection)
     where = schema or None
     try:
-        found = inspector.get_columns(name, schema=where)
+        # Of a type that SQLAlchemy does not know (an extension's) it warns. The driver may know it.
+        with warnings.catch_warnings(action="ignore", category=SAWarning):
+            found = inspector.get_columns(name, schema=where)
         key = inspector.get_pk_constraint(name, schema=where)["constrained_columns"]
         indexes = inspector.get_indexes(name, schema=where)
     except NoSuchTableError:

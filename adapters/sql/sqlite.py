@@ -235,6 +235,7 @@ _WRITTEN: dict[Kind, Callable[[Any], Any]] = {
 _READ: dict[Kind, Callable[[Any], Any]] = {
     Kind.BOOLEAN: lambda value: {0: False, 1: True}[value],
     Kind.DECIMAL: lambda value: Decimal(str(value)),
+    Kind.BYTES: lambda value: value.encode() if isinstance(value, str) else value,
     Kind.DATE: date.fromisoformat,
     Kind.TIME: time.fromisoformat,
     Kind.DATETIME: datetime.fromisoformat,

@@ -81,11 +81,16 @@ def admin_options(command: Callable[..., R]) -> Callable[..., R]:
 
 
 def connect(
-    admin_url: str | None = None, token: str | None = None, ca_file: str | None = None, config: str | None = None
+    admin_url: str | None = None,
+    token: str | None = None,
+    ca_file: str | None = None,
+    config: str | None = None,
+    port: int | None = None,
 ) -> Admin:
+    """`port` is of this machine, where no URL is given: another one than `admin_port`."""
     settings = load(config or os.environ.get("SLUICE_CONFIG"), os.environ)
     named = admin_url or os.environ.get("SLUICE_ADMIN_URL")
-    url = named or _url_of(settings)
+    url = named or _url_of(settings, settings.admin_port if port is None else port)
     if token is None:
         # A token that lies about here is for the gateway that runs here: no other one gets to see it.
         here = not named or urlsplit(named).hostname in ("127.0.0.1", "::1", "localhost")
@@ -102,7 +107,7 @@ def client(option: str, url: str, token: str, ca_file: str, timeout: float) -> C
         raise SettingsError(f"{option}: {error.message}") from error
 
 
-def _url_of(settings: Settings) -> str:
+def _url_of(settings: Settings, port: int) -> str:
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.admin_host, settings.admin_host)  # noqa: S104
     host = f"[{host}]" if ":" in host else host
-    return f"{'https' if settings.tls.admin else 'http'}://{host}:{settings.admin_port}"
+    return f"{'https' if settings.tls.admin else 'http'}://{host}:{port}"

@@ -63,6 +63,12 @@ def parts(stream: Stream, state: Path) -> Parts:
     return Parts(given, output, dead)
 
 
+def input_of(stream: Stream, state: Path) -> Input:
+    """The input alone, which stores its position itself where it has one. Raises StreamError."""
+    found: Input = _opened(stream, "input", stream.input, Context(stream.name, None, str(folder_of(stream, state))))
+    return found
+
+
 def dead_letters(stream: Stream, state: Path) -> Connector:
     """Where they go: what the stream says, else files below its own folder."""
     if stream.dead_letters is not None:

@@ -18,6 +18,7 @@ from gateway.core.stream import Batch, Message
 from gateway.pipeline import document
 from gateway.pipeline.binding import Binder, Unfit
 from gateway.pipeline.problem import Place, Problem, StreamError
+from gateway.pipeline.spec import Stream
 
 _BYTES: Final = ("text", "base64", "hex", "file")
 
@@ -71,11 +72,17 @@ class Records(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         return values
 
 
-class Fields(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Some fields of a result. Numbers are equal within the tolerance, relative to the greater one."""
+class Result(Content, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A result: its bytes, or some of its fields. Numbers are equal within the tolerance, relative to the greater."""
 
-    fields: Annotated[dict[str, Any], Meta(min_length=1)]
+    fields: dict[str, Any] = {}
     tolerance: Annotated[float, Meta(ge=0)] | None = None
+
+    def __post_init__(self) -> None:
+        if not self.fields:
+            super().__post_init__()
+        elif any(getattr(self, name) is not None for name in _BYTES):
+            raise ValueError(f"expected 'fields' or one of {', '.join(_BYTES)}")
 
 
 class Dead(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -88,7 +95,7 @@ class Dead(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 class _Case(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     name: str = ""
     records: tuple[str | Record | None, ...] | Records = msgspec.field(name="in")
-    out: tuple[str | Content | Fields, ...] | Records = ()
+    out: tuple[str | Result, ...] | Records = ()
     dead: tuple[Dead, ...] = ()
     tolerance: Annotated[float, Meta(ge=0)] = 1e-6
 
@@ -116,11 +123,11 @@ class Case:
     dead: tuple[Dead, ...]
 
 
-def beside(stream: str) -> list[Path]:
-    """The test files of a stream's file: ``NAME.test.yaml``, and all of the folder ``NAME.test``."""
-    path = Path(stream.partition("#")[0])
-    found = [path.with_suffix(f".test{suffix}") for suffix in (".yaml", ".yml")]
-    folder = path.with_suffix(".test")
+def beside(stream: Stream) -> list[Path]:
+    """The test files of a stream: ``NAME.test.yaml`` beside its file, and all of the folder ``NAME.test``."""
+    path = Path(stream.places.file).parent / stream.name
+    found = [path.with_name(f"{path.name}.test{suffix}") for suffix in (".yaml", ".yml")]
+    folder = path.with_name(f"{path.name}.test")
     if folder.is_dir():
         found += sorted(file for file in folder.iterdir() if file.suffix in (".yaml", ".yml"))
     return [file for file in found if file.is_file()]
@@ -188,7 +195,7 @@ class _Contents:
         for number, out in enumerate(case.out):
             at = f"{field}[{number}]"
             place = self._place(at)
-            if isinstance(out, Fields):
+            if isinstance(out, Result) and out.fields:
                 tolerance = case.tolerance if out.tolerance is None else out.tolerance
                 yield Wanted(None, out.fields, tolerance, place)
             else:

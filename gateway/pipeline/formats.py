@@ -295,6 +295,24 @@ def sources(settings: Any) -> dict[str, str]:
     return dict(fields) if isinstance(fields, dict) else {name: name for name in fields}
 
 
+def reader(encode: Any, target: Target) -> Decoder | None:
+    """What reads the fields of what an encoder wrote; None where that is JSON."""
+    fields = [Field(name) for name in sources(encode)]
+    aside = Target(target.model, target.signature, fields, target.folder)
+    match encode:
+        case CsvEncode():
+            decode: Any = CsvDecode(header=tuple(sources(encode)), delimiter=encode.delimiter, quote=encode.quote)
+        case FixedEncode():
+            decode = FixedDecode(layout=encode.layout, length=encode.length, encoding=encode.encoding)
+        case CopybookEncode():
+            same = {name: getattr(encode, name) for name in _Copybook.__struct_fields__}
+            decode = CopybookDecode(**same)
+        case _:
+            return None
+    found: Decoder = decode.open(aside)
+    return found
+
+
 def _fixed(layout: dict[str, FixedField], length: int) -> Any:
     from gateway.codecs.records.fixed import FixedLayout, Place
 

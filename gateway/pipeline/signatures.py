@@ -20,11 +20,15 @@ Labels = Mapping[str, Mapping[str, str]]
 class Signatures:
     """Loads each version once, and keeps what it read. Blocks."""
 
-    def __init__(self, models: Path, labels: Labels, pinned: Mapping[str, Collection[str]]) -> None:
-        """`labels` and `pinned`, versions that splits name, are by model: what settings and control state say."""
+    def __init__(self, models: Path, labels: Labels, pinned: Mapping[str, Collection[str]], threads: int = 1) -> None:
+        """`labels` and `pinned`, versions that splits name, are by model: what settings and control state say.
+
+        threads  of the runtime's pool, which is the process's one and only
+        """
         self._repository: Final = Repository(models)
         self._labels = labels
         self._pinned = pinned
+        self._threads = threads
         self._runtime: Runtime | None = None
         self._known: dict[tuple[str, str], Signature] = {}
 
@@ -56,7 +60,7 @@ class Signatures:
         for number in served:
             if (model, number) not in self._known:
                 if self._runtime is None:
-                    self._runtime = Runtime(1)
+                    self._runtime = Runtime(self._threads)
                 loaded = self._runtime.load(folder.model_file(number, config.filename), config)
                 self._known[model, number] = loaded.signature
                 loaded.close()

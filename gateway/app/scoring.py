@@ -1,0 +1,109 @@
+"""Models for streams: those that are needed, following what is decided elsewhere, without a port."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
+from typing import Final, Protocol
+
+import msgspec
+
+from gateway.app.engine import Engine
+from gateway.control.follower import Follower
+from gateway.core.errors import NotFound, SluiceError
+from gateway.pipeline.spec import Stream
+from gateway.settings import Settings
+from gateway.store.contract import State
+
+logger = logging.getLogger("sluice.streams")
+
+#: seconds between two looks at the control state
+LOOK: Final = 1.0
+
+
+class View(Protocol):
+    """The control state, to be read: `store.view.SqliteView` or a shared store."""
+
+    async def revision(self) -> int: ...
+
+    async def read(self) -> State: ...
+
+    async def blob(self, digest: str) -> bytes: ...
+
+
+class Undecided:
+    """No control state: the settings alone count."""
+
+    async def revision(self) -> int:
+        return 0
+
+    async def read(self) -> State:
+        return State()
+
+    async def blob(self, digest: str) -> bytes:
+        raise NotFound(f"no blob {digest}: there is no control state")
+
+
+class Scoring:
+    """An engine with the models of some streams. `follow` keeps it at what is desired."""
+
+    def __init__(self, settings: Settings, models: Collection[str], view: View) -> None:
+        self._models = frozenset(models)
+        self._view = view
+        # what else is in the folder would only take memory; in mode poll the manager takes all of it
+        if settings.control_mode != "poll":
+            settings = msgspec.structs.replace(settings, control_mode="explicit", load=tuple(sorted(self._models)))
+        self.engine: Final = Engine(settings)
+        self._follower: Final = Follower(self.engine.manager, self.engine.splits, settings, view.blob)
+
+    async def start(self) -> None:
+        await self._follower.start(self._own(await self._view.read()))
+
+    async def follow(self) -> None:
+        """For ever."""
+        failing = False
+        while True:
+            await asyncio.sleep(LOOK)
+            try:
+                if await self._view.revision() != self._follower.state.revision:
+                    state = self._own(await self._view.read())
+                    await self._follower.follow(state)
+                    logger.info("revision %d of the control state is in force", state.revision)
+                failing = False
+            except SluiceError as error:
+                if not failing:
+                    logger.warning("the control state is not followed: %s", error.message)
+                failing = True
+
+    def _own(self, state: State) -> State:
+        return replace(
+            state,
+            models={name: model for name, model in state.models.items() if name in self._models},
+            splits={name: split for name, split in state.splits.items() if name in self._models},
+            labels={name: labels for name, labels in state.labels.items() if name in self._models},
+        )
+
+
+@asynccontextmanager
+async def scoring(settings: Settings, streams: Iterable[Stream], view: View | None = None) -> AsyncIterator[Engine]:
+    """Models loaded, for a command that ends by itself; nothing is followed."""
+    async with AsyncExitStack() as stack:
+        found = Scoring(settings, {stream.model.name for stream in streams}, view or Undecided())
+        found.engine.enter(stack)
+        await found.start()
+        yield found.engine
+
+
+def once(work: Callable[[], Awaitable[int]]) -> int:
+    """Runs it on an event loop as the server's, and returns its exit code."""
+    import uvloop
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(_awaited(work))
+
+
+async def _awaited(work: Callable[[], Awaitable[int]]) -> int:
+    return await work()

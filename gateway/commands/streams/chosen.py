@@ -1,0 +1,73 @@
+"""Which streams a command is about, and with which settings."""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from gateway.settings import Settings, SettingsError, load
+
+if TYPE_CHECKING:
+    from gateway.pipeline.spec import Stream
+
+R = TypeVar("R")
+
+
+def stream_options(command: Callable[..., R]) -> Callable[..., R | int]:
+    """Gives a command its `settings` and `streams`; problems in files are told line by line, exit code 2."""
+
+    @click.argument("files", nargs=-1, metavar="[FILE]...")
+    @click.option("--config", metavar="FILE", help="Settings file; else sluice.yaml, if there is one. [SLUICE_CONFIG]")
+    @click.option("--models", metavar="DIR", help="The models folder.")
+    @click.option("--state", metavar="DIR", help="Folder of the control state, and of the streams' own.")
+    @click.option("--set", "others", metavar="KEY=VALUE", multiple=True, help="Any setting, as in docs/settings.md.")
+    @functools.wraps(command)
+    def wrapped(
+        *args: Any,
+        files: tuple[str, ...],
+        config: str | None,
+        models: str | None,
+        state: str | None,
+        others: tuple[str, ...],
+        **kw: Any,
+    ) -> R | int:
+        from gateway.pipeline.problem import StreamError
+        from gateway.pipeline.reading import read_all
+
+        overrides: dict[str, Any] = {"models": models, "state": state, **kw.pop("overrides", {})}
+        for other in others:
+            key, equals, value = other.partition("=")
+            if not equals:
+                raise SettingsError(f"--set: expected KEY=VALUE, found '{other}'")
+            overrides[key.strip()] = value
+        settings = load(config or os.environ.get("SLUICE_CONFIG"), os.environ, overrides)
+        references = files or settings.streams
+        if not references:
+            raise SettingsError("no streams: name their files, or folders of them, or set `streams` in the settings")
+        try:
+            streams = read_all(references, os.environ)
+            return command(*args, settings=settings, streams=streams, **kw)
+        except StreamError as error:
+            for problem in error.problems:
+                click.echo(f"sluice: {problem}", err=True)
+            return 2
+
+    return wrapped
+
+
+def validated(settings: Settings, streams: list[Stream]) -> list[Any]:
+    """Against the models folder and the control state, as it is now. Raises StreamError."""
+    import asyncio
+    from pathlib import Path
+
+    from gateway.pipeline.validation import signatures, validate
+    from gateway.store.view import SqliteView
+
+    if not Path(settings.models).is_dir():
+        raise SettingsError(f"models: expected a folder, found no folder at '{settings.models}'")
+    state = Path(settings.state)
+    return list(validate(streams, signatures(settings, asyncio.run(SqliteView(state).read())), state))

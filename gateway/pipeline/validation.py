@@ -1,0 +1,96 @@
+"""Everything that can be known of streams before anything starts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from gateway.control.desired import merge
+from gateway.core.errors import InvalidArgument, SluiceError
+from gateway.core.signature import Signature
+from gateway.pipeline import build
+from gateway.pipeline.build import Parts
+from gateway.pipeline.checking import check
+from gateway.pipeline.problem import Problem, StreamError
+from gateway.pipeline.runner import Runner
+from gateway.pipeline.signatures import Signatures
+from gateway.pipeline.spec import Stream
+from gateway.settings import Settings, granted
+from gateway.store.contract import State
+
+
+@dataclass(frozen=True, slots=True)
+class Validated:
+    """A stream that can run: against these versions of its model, with these parts."""
+
+    stream: Stream
+    versions: tuple[str, ...]
+    parts: Parts
+
+
+def signatures(settings: Settings, state: State) -> Signatures:
+    """Of the models folder, with the labels and splits that are in force."""
+    desired = merge(settings, state)
+    pinned = {model: desired.pinned(model) for model in desired.splits}
+    threads = granted() if settings.threads == "auto" else settings.threads
+    return Signatures(Path(settings.models), desired.labels, pinned, threads)
+
+
+def validate(streams: Iterable[Stream], known: Signatures, state: Path) -> list[Validated]:
+    """Raises StreamError with the problems of all of them. Connects to nothing, and changes nothing."""
+    good: list[Validated] = []
+    problems: list[Problem] = []
+    for stream in streams:
+        found = _model(stream, known)
+        try:
+            parts = build.parts(stream, state)
+        except StreamError as error:
+            found.problems += error.problems
+        else:
+            found.problems += [*build.demands(stream, parts), *_together(stream, parts)]
+            if not found.problems:
+                good.append(Validated(stream, found.versions, parts))
+        problems += dict.fromkeys(found.problems)
+    if problems:
+        raise StreamError(problems)
+    return good
+
+
+@dataclass(slots=True)
+class _Found:
+    versions: tuple[str, ...]
+    problems: list[Problem]
+
+
+def _model(stream: Stream, known: Signatures) -> _Found:
+    try:
+        versions = known.of(stream.model.name, stream.model.version)
+    except SluiceError as error:
+        field = "model.version" if "model.version" in stream.places.lines else "model"
+        return _Found((), [stream.places.problem(field, error.message)])
+    return _Found(tuple(versions), [problem for each in versions.values() for problem in _check(stream, each)])
+
+
+def _check(stream: Stream, signature: Signature) -> list[Problem]:
+    try:
+        return check(stream, signature)
+    except SluiceError as error:
+        return [stream.places.problem("", error.message)]
+
+
+class _Nobody:
+    """In the place of a scorer, for what a runner knows of its parts."""
+
+    answers = ""
+
+    async def score(self, batch: object) -> None:
+        raise AssertionError("nothing is scored")
+
+
+def _together(stream: Stream, parts: Parts) -> list[Problem]:
+    try:
+        Runner(stream.name, parts.input, parts.output, parts.dead, _Nobody(), stream.policy)  # type: ignore[arg-type]
+    except InvalidArgument as error:
+        return [stream.places.problem("lanes" if "lanes" in stream.places.lines else "", error.message)]
+    return []
