@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
 from msgspec import convert
 from servers.mariadb import MariaDatabases
 from servers.postgresql import Databases
@@ -97,10 +99,12 @@ class Database:
     def output(self, mode: str = "update", pipeline: str = "p", **settings: Any) -> SqlOutput:
         door = adapter.output
         assert door is not None
-        opened: SqlOutput = door.open(
-            convert({"url": self.url, "mode": mode, **settings}, door.settings), Context(pipeline)
-        )
+        opened: SqlOutput = door.open(self.output_settings(mode, **settings), Context(pipeline))
         return opened
+
+    def output_settings(self, mode: str, **settings: Any) -> Any:
+        assert adapter.output is not None
+        return convert({"url": self.url, "mode": mode, **settings}, adapter.output.settings)
 
     def redrive(self, mode: str = "claim", table: str = "claims", **settings: Any) -> SqlRedrive:
         door = adapter.redrive
@@ -108,6 +112,23 @@ class Database:
         made = convert({"url": self.url, "table": table, "mode": mode, **settings}, door.settings)
         opened: SqlRedrive = door.open(made, Context("p"))
         return opened
+
+
+@contextmanager
+def opened(system: str, request: pytest.FixtureRequest, folder: Path) -> Iterator[Database]:
+    if system == "sqlite":
+        path = folder / "test.db"
+        sqlite3.connect(path).close()
+        file = SqliteFile(path)
+        file.sql("PRAGMA journal_mode = WAL")
+        yield Database("sqlite", file, file.url)
+        return
+    server = request.getfixturevalue(system)
+    url = server.database()
+    try:
+        yield Database(system, server, url)
+    finally:
+        server.drop(url)
 
 
 async def read(source: SqlInput, rows: int = 10_000) -> tuple[Batch, Token]:

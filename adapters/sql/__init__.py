@@ -6,7 +6,7 @@ schema      what a table looks like                connection  one of theirs, an
 values      Python values ↔ columns                pool        connections that are not in use
 records     rows → a batch                         taken       rows that are an input's own until they are settled
 taking      how rows become an input's own         positions   offsets and epochs of other systems, in this one
-input, output, redrive
+input, output, redrive, letters
 """
 
 from typing import Any
@@ -34,10 +34,17 @@ def _redrive(settings: InputSettings, context: Context) -> Any:
     return SqlRedrive(settings, context)
 
 
+def _letters(settings: OutputSettings, context: Context, kept: bool) -> Any:
+    from adapters.sql.letters import SqlLetters
+
+    return SqlLetters(settings, context, kept)
+
+
 adapter = Adapter(
     "sql",
     "Tables of PostgreSQL, MariaDB, MySQL and SQLite",
     input=Door(InputSettings, _input),
     output=Door(OutputSettings, _output),
     redrive=Door(InputSettings, _redrive),
+    letters=_letters,
 )

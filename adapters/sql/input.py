@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Mapping
+from functools import partial
 
 from adapters.sql.address import Address
 from adapters.sql.connection import Connection
@@ -54,6 +55,7 @@ class SqlInput:
             positions=cursor,
             ordered=self._ordered or self._settings.claims == 1,
             shared=not self._ordered,
+            depth=0 if cursor else self._lanes,
         )
 
     async def connect(self) -> None:
@@ -142,10 +144,18 @@ class SqlInput:
         batch, taken = found
         if isinstance(taken, Taken):
             self._under_way[lane] = taken
+            taken.lost = partial(self._lost, lane, taken)
             return batch, Token(lane, self._epoch, taken)
         # A position orders what follows it: nothing has to be waited for.
         self._free.put_nowait(lane)
         return batch, Token(lane, taken.epoch, taken.position)
+
+    def _lost(self, lane: str, taken: Taken) -> None:
+        """A lane that lost its rows goes on under another epoch: the runner drops what is of the old one."""
+        if self._under_way.get(lane) is taken:
+            del self._under_way[lane]
+            self._epoch += 1
+            self._free.put_nowait(lane)
 
     async def ack(self, token: Token) -> None:
         taken = token.position
@@ -155,11 +165,13 @@ class SqlInput:
             raise Fenced(f"{taken}: it was given back when the connection was made anew")
         try:
             await taken.finish()
-        finally:
-            if self._under_way.get(token.lane) is taken:
-                del self._under_way[token.lane]
-                await taken.drop()
-                self._free.put_nowait(token.lane)
+        except Fenced:
+            await taken.drop()
+            self._lost(token.lane, taken)
+            raise
+        # After any other error all is connected again.
+        self._under_way.pop(token.lane, None)
+        self._free.put_nowait(token.lane)
 
     async def lag(self) -> Mapping[str, Lag]:
         """How many rows wait, and since when the first of them does, where `timestamp` says so."""

@@ -240,7 +240,9 @@ class MariaDB(Dialect):
     )
     dead_letters = (
         "(pipeline varchar(200) NOT NULL, id varchar(500) NOT NULL, reason text NOT NULL, value longblob, `key` blob, "
-        "headers longtext, lane varchar(500) NOT NULL, position text NOT NULL, attempts integer NOT NULL, "
+        "headers longtext, lane varchar(500) NOT NULL, position text NOT NULL, "
+        "attempts integer NOT NULL, model varchar(500) NOT NULL, "
+        "timestamp bigint NOT NULL, "
         "at datetime(6) NOT NULL DEFAULT CURRENT_TIMESTAMP(6), PRIMARY KEY (pipeline, id)"
         ") CHARACTER SET utf8mb4 COLLATE utf8mb4_bin ENGINE = InnoDB"
     )

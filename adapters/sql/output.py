@@ -232,6 +232,8 @@ def _letters(pipeline: str, dead: Sequence[DeadLetter]) -> dict[str, Sequence[An
         "lane": [letter.lane for letter in dead],
         "position": [letter.position for letter in dead],
         "attempts": [letter.attempts for letter in dead],
+        "model": [letter.model for letter in dead],
+        "timestamp": [letter.message.timestamp for letter in dead],
     }
 
 

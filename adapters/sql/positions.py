@@ -35,9 +35,9 @@ class Positions:
     async def store(self, connection: Connection, token: Token) -> None:
         """First of the transaction, so that an owner that is over waits for nothing but being told so. Raises Fenced.
 
-        Lanes that were never taken over have no position here.
+        Lanes that were never taken over have no position here, nor has what is written without one.
         """
-        if token.lane not in self._lanes:
+        if token.lane not in self._lanes or token.position is None:
             return
         try:
             text = json.dumps(token.position, separators=(",", ":"))

@@ -214,7 +214,8 @@ class PostgreSQL(Dialect):
     )
     dead_letters = (
         "(pipeline text NOT NULL, id text NOT NULL, reason text NOT NULL, value bytea, key bytea, headers text, "
-        "lane text NOT NULL, position text NOT NULL, attempts integer NOT NULL, "
+        "lane text NOT NULL, position text NOT NULL, attempts integer NOT NULL, model text NOT NULL, "
+        "timestamp bigint NOT NULL, "
         "at timestamptz NOT NULL DEFAULT now(), PRIMARY KEY (pipeline, id))"
     )
 

@@ -210,7 +210,8 @@ class SQLite(Dialect):
     )
     dead_letters = (
         "(pipeline TEXT NOT NULL, id TEXT NOT NULL, reason TEXT NOT NULL, value BLOB, key BLOB, headers TEXT, "
-        "lane TEXT NOT NULL, position TEXT NOT NULL, attempts INTEGER NOT NULL, "
+        "lane TEXT NOT NULL, position TEXT NOT NULL, attempts INTEGER NOT NULL, model TEXT NOT NULL, "
+        "timestamp INTEGER NOT NULL, "
         "at TEXT NOT NULL DEFAULT CURRENT_TIMESTAMP, PRIMARY KEY (pipeline, id))"
     )
 

@@ -6,7 +6,7 @@ is acknowledged became dead letters elsewhere; where no such output took part at
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -66,6 +66,8 @@ class Taken:
         self._touched = False
         self._over = False
         self._where: dict[str, int] = {}
+        #: called when it turns out that the rows are somebody else's
+        self.lost: Callable[[], None] | None = None
 
     def __str__(self) -> str:
         return f"{self.place.layout.name} {self.ids[0]}…{self.ids[-1]}" if self.ids else self.place.layout.name
@@ -112,6 +114,15 @@ class Taken:
 
         After a DataError the rows are as they were before.
         """
+        try:
+            async with self._writing(pool, ids) as connection:
+                yield connection
+        except Fenced:
+            self._lose()
+            raise
+
+    @asynccontextmanager
+    async def _writing(self, pool: Pool, ids: Sequence[str]) -> AsyncIterator[Connection]:
         self._touched = True
         if self.connection is None:
             async with pool.transaction() as connection:
@@ -165,6 +176,14 @@ class Taken:
         if self.connection is None or not self.connection.alive:
             raise Fenced(f"the transaction that held {self} is over")
         return self.connection
+
+    def _lose(self) -> None:
+        self._over = True
+        connection, self.connection = self.connection, None
+        if connection is not None:
+            self._pool.give(connection, clean=False)
+        if self.lost is not None:
+            self.lost()
 
     async def drop(self) -> None:
         """Gives the rows back, as far as that is possible. Raises nothing."""

@@ -10,6 +10,17 @@ from contract.memory import (
     memory_transactional,
 )
 from contract.rabbitmq import rabbitmq_input, rabbitmq_output
+from contract.sql import (
+    mariadb_input,
+    mariadb_insert,
+    mariadb_results,
+    postgresql_input,
+    postgresql_insert,
+    postgresql_results,
+    sqlite_input,
+    sqlite_insert,
+    sqlite_results,
+)
 
 __all__ = [
     "files_input",
@@ -17,11 +28,20 @@ __all__ = [
     "kafka_input",
     "kafka_plain",
     "kafka_transactional",
+    "mariadb_input",
+    "mariadb_insert",
+    "mariadb_results",
     "memory_idempotent",
     "memory_input",
     "memory_plain",
     "memory_stores_offsets",
     "memory_transactional",
+    "postgresql_input",
+    "postgresql_insert",
+    "postgresql_results",
     "rabbitmq_input",
     "rabbitmq_output",
+    "sqlite_input",
+    "sqlite_insert",
+    "sqlite_results",
 ]

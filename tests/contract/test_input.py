@@ -10,7 +10,15 @@ from contract.stands import InputStands, Reader, cancelled, connected, run
 
 from gateway.core.stream import Credit, Fenced
 
-INPUTS = ["memory_input", "kafka_input", "files_input", "rabbitmq_input"]
+INPUTS = [
+    "memory_input",
+    "kafka_input",
+    "files_input",
+    "rabbitmq_input",
+    "postgresql_input",
+    "mariadb_input",
+    "sqlite_input",
+]
 
 
 @pytest.fixture(params=INPUTS)

@@ -16,6 +16,12 @@ OUTPUTS = [
     "kafka_transactional",
     "files_output",
     "rabbitmq_output",
+    "postgresql_results",
+    "mariadb_results",
+    "sqlite_results",
+    "postgresql_insert",
+    "mariadb_insert",
+    "sqlite_insert",
 ]
 
 

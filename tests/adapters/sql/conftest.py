@@ -2,30 +2,11 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from sql_database import Database, SqliteFile
-
-
-@contextmanager
-def opened(system: str, request: pytest.FixtureRequest, folder: Path) -> Iterator[Database]:
-    if system == "sqlite":
-        path = folder / "test.db"
-        sqlite3.connect(path).close()
-        file = SqliteFile(path)
-        file.sql("PRAGMA journal_mode = WAL")
-        yield Database("sqlite", file, file.url)
-        return
-    server = request.getfixturevalue(system)
-    url = server.database()
-    try:
-        yield Database(system, server, url)
-    finally:
-        server.drop(url)
+from sql_database import Database, opened
 
 
 @pytest.fixture(params=["postgresql", "mariadb", "sqlite"])

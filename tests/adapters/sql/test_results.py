@@ -9,9 +9,12 @@ from typing import Any
 import pytest
 from sql_database import Database
 
+from gateway.core import letter
 from gateway.core.errors import InvalidArgument
 from gateway.core.stream import (
     Batch,
+    Context,
+    Credit,
     DataError,
     DeadLetter,
     Delivery,
@@ -181,3 +184,33 @@ def test_settings_that_do_not_go_together_are_refused(sqlite: Database) -> None:
     ):
         with pytest.raises(InvalidArgument, match=said):
             sqlite.output(**settings)  # type: ignore[arg-type]
+
+
+def test_dead_letters_are_given_back_and_taken_away(database: Database) -> None:
+    scores(database)
+
+    async def go() -> None:
+        from adapters.sql import adapter
+
+        assert adapter.letters is not None
+        settings = {"table": "scores", "id": "record", "dead_letters": "dead"}
+        sink = database.output("results", **settings)
+        await sink.connect()
+        dead = [
+            DeadLetter(Message(f"x{i}", b"\x00\xff", b"k", (("h", b"v"),), 5), "it broke", "t/0", "16", 2, "m/canary")
+            for i in range(5)
+        ]
+        await sink.write(rows([], score=[]), dead)
+        back = adapter.letters(database.output_settings("results", **settings), Context("p"), True)
+        await back.connect()
+        first, token = await back.read(Credit(2, 1000))
+        assert [letter.decode(value) for value in first.values] == dead[:2]
+        rest, _ = await back.read(Credit(10, 1000))
+        assert list(rest.ids) == ["x2", "x3", "x4"]
+        assert await back.read(Credit(10, 1000)) is None
+        await back.ack(token)
+        await back.close()
+        await sink.close()
+
+    asyncio.run(go())
+    assert database.column("SELECT id FROM dead ORDER BY id") == ["x2", "x3", "x4"]
