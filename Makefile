@@ -4,6 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 PIP := $(BIN)/pip --quiet --disable-pip-version-check
+GRPC_TOOLS := github.com/fullstorydev/grpcurl/cmd/grpcurl@v1.9.4 github.com/grpc-ecosystem/grpc-health-probe@v0.4.61
 
 .PHONY: run test check format bench bench-grpc bench-peers bench-reload protos constraints clean
 
@@ -13,6 +14,7 @@ run: $(READY)  ## serve a demo and drive a canary through it
 test: $(READY) .venv-kserve/.ready  ## every test, against real servers and clients
 	tools/debian curl:curl cobc:gnucobol4
 	tests/servers/install
+	tools/go $(GRPC_TOOLS)
 	$(BIN)/pytest $(ARGS)
 
 check: $(READY)  ## format, lint, types, import layers, generated files

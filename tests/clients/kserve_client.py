@@ -1,4 +1,4 @@
-"""KServe's REST client against a server; run by test_kserve.py in an environment of its own.
+"""KServe's REST and gRPC clients against a server; run by test_kserve.py in an environment of its own.
 
 Prints one JSON object: what the client answered.
 """
@@ -10,9 +10,10 @@ import json
 import sys
 from typing import Any
 
+import grpc
 import httpx
 import numpy as np
-from kserve import InferenceRESTClient, InferInput, InferRequest, RESTConfig
+from kserve import InferenceGRPCClient, InferenceRESTClient, InferInput, InferRequest, RESTConfig
 from kserve.protocol.infer_type import RequestedOutput
 
 ROWS = np.array([[1, 2, 3, 4], [-1, 0.5, 0, 8]], np.float32)
@@ -70,5 +71,50 @@ async def tell(address: str) -> dict[str, Any]:
     return found
 
 
+async def tell_grpc(address: str) -> dict[str, Any]:
+    async with InferenceGRPCClient(address, timeout=20) as client:
+
+        async def infer(model: str, datatype: str, array: Any, *, binary: bool, **fields: Any) -> Any:
+            return await client.infer(request(model, datatype, array, binary=binary, **fields))
+
+        async def refusal(model: str, array: Any) -> list[str]:
+            try:
+                await infer(model, "FP32", array, binary=True)
+            except grpc.aio.AioRpcError as error:
+                return [error.code().name, error.details() or ""]
+            return []
+
+        reply = await infer("affine", "FP32", ROWS, binary=True, request_id="42")
+        found: dict[str, Any] = {
+            "live": await client.is_server_live(),
+            "ready": await client.is_server_ready(),
+            "model_ready": await client.is_model_ready("affine"),
+            "unknown_ready": await client.is_model_ready("none"),
+            "answered": [reply.id, reply.model_name, reply.model_version],
+        }
+        for binary in (True, False):
+            reply = await infer("affine", "FP32", ROWS, binary=binary)
+            found["binary" if binary else "plain"] = reply.outputs[0].as_numpy().tolist()
+        texts = np.array([["ü", "two words"]], object)
+        for binary in (True, False):
+            reply = await infer("echo-BYTES", "BYTES", texts, binary=binary)
+            found["texts_binary" if binary else "texts_plain"] = [
+                text.decode() if isinstance(text, bytes) else text for text in reply.outputs[0].as_numpy().ravel()
+            ]
+        reply = await infer("echo-FP16", "FP16", np.array([[0.5, -65504]], np.float16), binary=True)
+        found["halves"] = reply.outputs[0].as_numpy().tolist()
+        found["at_once"] = [
+            reply.outputs[0].as_numpy().tolist()
+            for reply in await asyncio.gather(*(infer("affine", "FP32", ROWS * i, binary=True) for i in range(20)))
+        ]
+        found["unknown"] = await refusal("none", ROWS)
+        found["misshapen"] = await refusal("affine", ROWS[:, :3].copy())
+        return found
+
+
+async def both(rest: str, grpc_address: str) -> dict[str, Any]:
+    return {"rest": await tell(rest), "grpc": await tell_grpc(grpc_address)}
+
+
 if __name__ == "__main__":
-    print(json.dumps(asyncio.run(tell(sys.argv[1]))))
+    print(json.dumps(asyncio.run(both(*sys.argv[1:]))))

@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 from conformance.oip import NAMES
 from gateways import running
+from servers.server import until
 
 from gateway import pb
 from gateway.routing.split import point
@@ -173,6 +174,54 @@ def test_an_old_connection_is_told_to_go_and_no_call_fails(start: Any) -> None:
         while len(peers) < 3:
             assert infer(channel, message("affine", ROWS)).model_name == "affine"
             peers.add(connections(server))
+
+
+def test_a_call_may_outlive_its_connections_age_by_the_grace(start: Any) -> None:
+    server = start(grpc_max_connection_age="0.2", grpc_max_connection_age_grace="30")
+    with grpc.insecure_channel(server.grpc) as channel:
+        before = None
+        slow = channel.unary_unary(f"/{SERVICE}/ModelInfer").future(message("laps", np.array(1500, np.int64)))
+        while not slow.done():
+            # others are on newer connections meanwhile
+            assert infer(channel, message("affine", ROWS)).model_name == "affine"
+            before = before or connections(server)
+        assert slow.result(20)
+        assert connections(server) != before
+
+
+def test_after_the_grace_what_is_left_fails_in_a_way_that_may_be_tried_again(start: Any) -> None:
+    server = start(grpc_max_connection_age="0.2", grpc_max_connection_age_grace="0.2")
+    with grpc.insecure_channel(server.grpc, options=[("grpc.enable_retries", 0)]) as channel:
+        slow = channel.unary_unary(f"/{SERVICE}/ModelInfer").future(message("laps", np.array(20_000, np.int64)))
+        with pytest.raises(grpc.RpcError) as failure:
+            slow.result(60)
+        assert failure.value.code() is grpc.StatusCode.UNAVAILABLE
+        assert infer(channel, message("affine", ROWS)).model_name == "affine"
+
+
+def test_a_client_that_pings_too_often_is_sent_away_and_comes_back_calmer(start: Any) -> None:
+    server = start(grpc_min_ping_interval="30")
+    options = [("grpc.keepalive_time_ms", 100), ("grpc.keepalive_permit_without_calls", 1)]
+    options += [("grpc.http2.max_pings_without_data", 0)]
+    with grpc.insecure_channel(server.grpc, options=options) as channel:
+        assert infer(channel, message("affine", ROWS)).model_name == "affine"
+        before = connections(server)
+        assert before
+        until(lambda: connections(server) != before, 30)
+        for _ in range(20):
+            assert infer(channel, message("affine", ROWS)).model_name == "affine"
+
+
+def test_a_client_that_asks_within_the_interval_stays(start: Any) -> None:
+    server = start(grpc_min_ping_interval="0.05", grpc_keepalive_time="0.2", grpc_keepalive_timeout="5")
+    options = [("grpc.keepalive_time_ms", 300), ("grpc.keepalive_permit_without_calls", 1)]
+    options += [("grpc.http2.max_pings_without_data", 0)]
+    with grpc.insecure_channel(server.grpc, options=options) as channel:
+        slow = channel.unary_unary(f"/{SERVICE}/ModelInfer").future(message("laps", np.array(2500, np.int64)))
+        infer(channel, message("affine", ROWS))
+        before = connections(server)
+        assert slow.result(60)
+        assert connections(server) == before
 
 
 def connections(server: Any) -> tuple[str, ...]:
