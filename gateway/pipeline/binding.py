@@ -65,17 +65,22 @@ class Binder:
 
     def struct(self, node: Node, kind: type[T], field: str) -> T:
         """Raises Unfit."""
+        return msgspec.convert(self._checked(node, kind, field), kind)
+
+    def _checked(self, node: Node, kind: type[msgspec.Struct], field: str) -> dict[str, Any]:
+        """Its fields, which it can be made of. Raises Unfit."""
         before = len(self.problems)
         plain = self._struct(node, kind, field)
         if len(self.problems) > before:
             raise Unfit
         try:
-            return msgspec.convert(plain, kind)
+            msgspec.convert(plain, kind)
         except (msgspec.ValidationError, InvalidArgument) as error:
             # what a Struct's own rules say, which join several of its fields
             message = error.message if isinstance(error, InvalidArgument) else str(error)
             self.tell(node, field, message)
             raise Unfit from error
+        return plain
 
     def text(self, node: Node, field: str) -> str:
         """Raises Unfit."""
@@ -101,7 +106,7 @@ class Binder:
             inner = bare(choice)
             if isinstance(node, document.Mapping):
                 if is_struct(inner):
-                    return self._struct(node, inner, field)
+                    return self._checked(node, inner, field)
                 if inner is Any or _is(inner, dict):
                     return self._mapping(node, inner, field)
             elif inner is Any or _is(inner, list, tuple, set, frozenset):
