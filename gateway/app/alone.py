@@ -9,12 +9,13 @@ from contextlib import AsyncExitStack
 
 from gateway.app import ports
 from gateway.app.engine import Engine, settle_memory
+from gateway.app.security import Security
 from gateway.app.serving import Serving
 from gateway.app.stop import Stop, end
 from gateway.app.storage import storage
 from gateway.control.follower import Follower
 from gateway.control.plane import ControlPlane
-from gateway.protocols.admin import admin_app
+from gateway.protocols.admin import admin_app, admin_routes
 from gateway.protocols.http.listener import Listener, bind
 from gateway.protocols.http.service import Service
 from gateway.protocols.views import LocalInventory
@@ -40,25 +41,24 @@ async def serve(settings: Settings) -> int:
             grpc_socket = stack.enter_context(bind(settings.host, settings.grpc_port))
 
         store = await stack.enter_async_context(storage(settings))
-        token = admin_token(settings)
+        security = Security(settings, admin_token(settings))
+        await security.enter(stack)
 
         engine = Engine(settings)
         engine.enter(stack)
-        follower = Follower(engine.manager, engine.splits, settings, store.blob)
+        follower = Follower(engine.manager, engine.splits, settings, store.blob, security.guard.follow)
         plane = ControlPlane(store, follower, settings)
         stack.push_async_callback(plane.close)
-        serving = Serving(settings, engine, plane, stop, token, tracer, grpc_socket)
-        admin = Service(
-            admin_app(
-                plane,
-                LocalInventory(engine.manager, lambda: plane.desired),
-                token=token,
-                render=serving.metrics().page,
-                content_type=CONTENT_TYPE,
-                ready=lambda: stop.ready,
-            ),
-            limits=ports.limits(settings),
+        serving = Serving(settings, engine, plane, stop, security, tracer, grpc_socket)
+        routes = admin_routes(
+            plane,
+            LocalInventory(engine.manager, lambda: plane.desired),
+            render=serving.metrics().page,
+            content_type=CONTENT_TYPE,
+            ready=lambda: stop.ready,
         )
+        doorman = security.admin(routes)
+        admin = Service(admin_app(routes, doorman), limits=ports.limits(settings), doorman=doorman)
         tls = ports.tls(settings) if settings.tls.admin else None
         # probes answer, and say "not ready", while models load; stopped last, so that metrics last longest
         await ports.start(stack, Listener(admin, admin_socket, tls=tls, drain_timeout=1.0))

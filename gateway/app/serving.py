@@ -10,6 +10,7 @@ from gateway import __version__
 from gateway.app import ports
 from gateway.app.engine import Engine
 from gateway.app.ports import LOAD_FILES_BYTES, Port
+from gateway.app.security import Security
 from gateway.app.stop import Stop
 from gateway.codecs.sharedmemory import Regions
 from gateway.models.onnx import runtime_name
@@ -18,7 +19,7 @@ from gateway.protocols.http.service import Compression, Service
 from gateway.protocols.oip.calls import Calls
 from gateway.protocols.oip.peers import Peers
 from gateway.protocols.oip.repository import Control
-from gateway.protocols.rest.app import rest_app
+from gateway.protocols.rest.app import rest_app, rest_routes
 from gateway.samples import arms, versions, wire
 from gateway.settings import Settings
 from gateway.telemetry.metrics import GrpcSample, Metrics
@@ -37,11 +38,12 @@ class Serving:
         engine: Engine,
         control: Control,
         stop: Stop,
-        token: str,
+        security: Security,
         tracer: Tracer | None,
         grpc_socket: socket.socket | None,
         peers: Peers | None = None,
     ) -> None:
+        self._security = security
         self._settings = settings
         self._engine = engine
         regions = None if settings.restricted.shared_memory == "off" else Regions()
@@ -51,7 +53,6 @@ class Serving:
             control,
             ready=lambda: stop.ready,
             restricted=settings.restricted,
-            token=token,
             regions=regions,
             tracer=tracer,
             peers=peers,
@@ -59,18 +60,23 @@ class Serving:
         self.grpc: GrpcServer | None = None
         if grpc_socket is not None:
             # its libraries take memory and time: they are loaded where the port is on
+            from gateway.protocols.grpc.entrance import Entrance
             from gateway.protocols.grpc.port import grpc_port
 
-            self.grpc = grpc_port(settings, grpc_socket, engine.dataplane, calls, regions, tracer)
+            entrance = Entrance(security.checkpoint("grpc"), security.origins)
+            self.grpc = grpc_port(settings, grpc_socket, engine.dataplane, calls, regions, tracer, entrance)
             stop.watchers.append(self.grpc.health.changed)
+        routes = rest_routes(calls, max_body=settings.limits.json_body, max_files=LOAD_FILES_BYTES)
+        doorman = security.rest(routes)
         self.rest = Service(
-            rest_app(calls, max_body=settings.limits.json_body, max_files=LOAD_FILES_BYTES),
+            rest_app(routes, doorman),
             dataplane=engine.dataplane,
             regions=regions,
             limits=ports.limits(settings),
             compression=Compression(min_bytes=settings.compression.min_size, level=settings.compression.level),
             tracer=tracer,
             access_log=settings.access_log,
+            doorman=doorman,
         )
 
     def listener(self, listening: socket.socket) -> Listener:
@@ -88,6 +94,7 @@ class Serving:
             loads=engine.loads,
             splits=lambda: arms(engine.splits),
             wire=lambda: wire(self.rest),
+            denied=lambda: self._security.denials.counts,
             grpc=lambda: GrpcSample(grpc.inference.outcomes, grpc.inference.streams) if grpc else None,
             build={"version": __version__, "python": platform.python_version(), "runtime": runtime_name()},
         )

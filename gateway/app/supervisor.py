@@ -18,6 +18,7 @@ import msgspec
 
 from gateway.app import ports
 from gateway.app.inventory import FleetInventory
+from gateway.app.security import Security
 from gateway.app.stop import Stop
 from gateway.app.storage import storage
 from gateway.control.fleet import Fleet
@@ -31,13 +32,14 @@ from gateway.control.workers import Workers
 from gateway.core.errors import SluiceError, Unavailable
 from gateway.models.repository import Repository
 from gateway.models.served import ServedFolder
-from gateway.protocols.admin import admin_app
+from gateway.protocols.admin import admin_app, admin_routes
 from gateway.protocols.http.listener import Listener, bind, bind_all, turn_away
 from gateway.protocols.http.service import Service
 from gateway.settings import Settings, admin_token
 from gateway.store.contract import Store
 from gateway.telemetry.exposition import CONTENT_TYPE
 from gateway.telemetry.fleet import fleet_page
+from gateway.telemetry.metrics import write_denied
 
 logger = logging.getLogger("sluice")
 
@@ -72,14 +74,16 @@ class Supervisor:
         grpc: list[socket.socket],
         store: Store,
         token: str,
+        security: Security,
     ) -> None:
+        self._security = security
         self.settings = settings
         self._stop = stop
         self._rest, self._grpc = rest, grpc
         self._token = token
         self._store = store
         self._spool = Spool()
-        self.fleet = Fleet(settings, self._spool)
+        self.fleet = Fleet(settings, self._spool, security.guard.follow)
         self.plane = ControlPlane(store, self.fleet, settings)
         self.shared = Shared(self.plane, self.fleet)
         self.workers = Workers(
@@ -106,7 +110,10 @@ class Supervisor:
             grpc = [stack.enter_context(each) for each in bind_all(settings.host, settings.grpc_port, count)]
         admin_socket = stack.enter_context(bind(settings.admin_host, settings.admin_port))
         store = await stack.enter_async_context(storage(settings))
-        self = cls(settings, stop, rest, grpc, store, admin_token(settings))
+        token = admin_token(settings)
+        security = Security(settings, token)
+        await security.enter(stack)
+        self = cls(settings, stop, rest, grpc, store, token, security)
         stack.enter_context(self._spool)
         tls = ports.tls(settings) if settings.tls.admin else None
         await ports.start(stack, Listener(self._admin(), admin_socket, tls=tls, drain_timeout=1.0))
@@ -138,17 +145,17 @@ class Supervisor:
             turn_away(listening)
 
     def _admin(self) -> Service:
-        app = admin_app(
+        routes = admin_routes(
             self.plane,
             FleetInventory(self.workers),
-            token=self._token,
             render=self._page,
             content_type=CONTENT_TYPE,
             ready=lambda: self._stop.ready and self.workers.ready() > 0,
             detail=self._detail,
             workers=self.workers,
         )
-        return Service(app, limits=ports.limits(self.settings))
+        doorman = self._security.admin(routes)
+        return Service(admin_app(routes, doorman), limits=ports.limits(self.settings), doorman=doorman)
 
     def _detail(self) -> dict[str, Any]:
         told: dict[str, Any] = {"workers": {"ready": self.workers.ready(), "wanted": len(self._rest)}}
@@ -158,7 +165,9 @@ class Supervisor:
 
     async def _page(self) -> bytes:
         await self.workers.collect()
-        return self.workers.tally.page(fleet_page(self.workers.figures())).render()
+        own = fleet_page(self.workers.figures())
+        write_denied(own, self._security.denials.counts)
+        return self.workers.tally.page(own).render()
 
     async def _poll(self) -> None:
         while True:

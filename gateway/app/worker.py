@@ -23,6 +23,7 @@ from gateway.app.alone import traced
 from gateway.app.engine import Engine, settle_memory
 from gateway.app.peers import SupervisedPeers
 from gateway.app.run import OTHER_FILES, allow_files
+from gateway.app.security import Security
 from gateway.app.serving import Serving
 from gateway.app.stop import Stop, end
 from gateway.control.channel import Channel
@@ -122,10 +123,11 @@ class Worker:
         self._engine = Engine(settings, repository)
         self._engine.enter(self._stack)
         self._spool = spool
-        self._follower = Follower(self._engine.manager, self._engine.splits, settings, self._blob)
-        self._serving = Serving(
-            settings, self._engine, peers, self._stop, given.token, tracer, self._grpc_socket, peers
-        )
+        security = Security(settings, given.token, share=1 / int(settings.workers))
+        await security.enter(self._stack)
+        follow = security.guard.follow
+        self._follower = Follower(self._engine.manager, self._engine.splits, settings, self._blob, follow)
+        self._serving = Serving(settings, self._engine, peers, self._stop, security, tracer, self._grpc_socket, peers)
         self._metrics = self._serving.metrics()
         reporting = asyncio.create_task(self._report_on())
         self._stack.callback(reporting.cancel)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from itertools import count
 from typing import Any, Final
 
@@ -18,7 +18,7 @@ from gateway.control.member import Member
 from gateway.control.spool import Spool
 from gateway.core.errors import SluiceError, Unavailable
 from gateway.settings import Settings
-from gateway.store.contract import State
+from gateway.store.contract import ApiKey, State
 
 logger = logging.getLogger("sluice.control")
 
@@ -29,9 +29,17 @@ SLOWER: Final = 4
 class Fleet:
     """A `Following`. `members` are the workers that answer requests or did, until they end: each has the state that
     this has. Who joins does so in the control plane's turn.
+
+    keys   takes up the API keys of each snapshot, for this process
     """
 
-    def __init__(self, settings: Settings, spool: Spool) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        spool: Spool,
+        keys: Callable[[Mapping[str, ApiKey]], None] = lambda keys: None,
+    ) -> None:
+        self._take_keys = keys
         self._settings = settings
         self._spool = spool
         self._numbers = count(1)
@@ -41,6 +49,7 @@ class Fleet:
 
     def _take(self, state: State) -> None:
         self.state, self.desired = state, merge(self._settings, state)
+        self._take_keys(state.keys)
 
     async def start(self, state: State) -> None:
         """Nobody is there yet."""

@@ -15,7 +15,7 @@ from gateway.models.names import check_model, is_version
 from gateway.models.repository import Repository
 from gateway.routing.split import Split, Splits
 from gateway.settings import Settings
-from gateway.store.contract import DesiredModel, State
+from gateway.store.contract import ApiKey, DesiredModel, State
 
 logger = logging.getLogger("sluice.control")
 
@@ -24,11 +24,18 @@ class Follower:
     """A `Following`. `publish` and `publish_model` do all they do before anybody else has the event loop.
 
     blob   reads a file that a load call brought, by its digest
+    keys   takes up the API keys of each snapshot
     """
 
     def __init__(
-        self, manager: Manager, splits: Splits, settings: Settings, blob: Callable[[str], Awaitable[bytes]]
+        self,
+        manager: Manager,
+        splits: Splits,
+        settings: Settings,
+        blob: Callable[[str], Awaitable[bytes]],
+        keys: Callable[[Mapping[str, ApiKey]], None] = lambda keys: None,
     ) -> None:
+        self._take_keys = keys
         self._manager = manager
         self._splits = splits
         self._settings = settings
@@ -131,6 +138,7 @@ class Follower:
     def _publish(self, state: State) -> None:
         old, new = self.desired, merge(self._settings, state)
         self.state, self.desired = state, new
+        self._take_keys(state.keys)
         for model in {*old.models(), *new.models()}:
             if new.labels.get(model) != old.labels.get(model):
                 self._manager.set_labels(model, new.labels.get(model, {}))

@@ -22,6 +22,7 @@ class InferRequest:
     version   a number, a label, or "" for the traffic split to decide
     key       what a split sticks to; "" for none (then `id` serves, then chance)
     timeout   seconds that it may wait in a queue, 0 for no limit
+    meter     called with the number of rows before they are scored; what it raises is the answer
     done      called exactly once, on the event loop's thread, with a response or an error
 
     The times are `time.perf_counter_ns()`: `arrived` when its last byte was read, `queued` when it was decoded
@@ -41,6 +42,7 @@ class InferRequest:
     nbytes = 0
     state = NEW
     handle: Any = None
+    meter: Callable[[int], None] | None = None
     settle: Any = None
     expiry: Any = None
 

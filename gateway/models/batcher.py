@@ -107,6 +107,8 @@ class Batcher:
         request.rows = signature.check(request.inputs)
         if request.outputs:
             signature.check_outputs(request.outputs)
+        if request.meter is not None:
+            request.meter(request.rows)
         elements = 0
         for array in request.inputs.values():
             elements += array.size

@@ -1,6 +1,7 @@
 """The application of the admin port: metrics, probes, and ``/admin/v1/…``, which takes the token.
 
-Nothing but the paths in `OPEN` is answered without the token, so that a new route is closed unless it is named there.
+Each route says what it needs of its caller; one that does not say it needs the most that there is. As long as nothing
+says who may do what, that is the admin token, for all but metrics and probes.
 There are no cookies and no CORS headers: a browser's page cannot speak for whoever looks at it.
 Every answer that holds desired state carries its revision as ``ETag``; ``If-Match`` makes a change depend on it.
 """
@@ -8,7 +9,7 @@ Every answer that holds desired state carries its revision as ``ETag``; ``If-Mat
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final, Protocol
 
@@ -19,19 +20,18 @@ from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
-from starlette.types import ASGIApp, Receive, Scope, Send
 
 from gateway.control.desired import Desired
 from gateway.control.plane import ControlPlane
-from gateway.core.errors import Conflict, InvalidArgument, NotFound, SluiceError, Unauthenticated, Unavailable
-from gateway.protocols.bearer import presented, same
+from gateway.core.errors import Conflict, InvalidArgument, NotFound, SluiceError, Unavailable
+from gateway.protocols.doorman import Doorman, Guarded, caller, rights
 from gateway.protocols.errors import on_error
+from gateway.protocols.oip.access import ADMIN, FREE, LOAD, READ, SPLIT
 from gateway.protocols.rest.body import parse, read
+from gateway.protocols.route import Call
 from gateway.protocols.views import Inventory, audit_view, split_view
 from gateway.telemetry.control import control_page
 
-OPEN: Final = frozenset({"/metrics", "/livez", "/readyz", "/health/live", "/health/ready"})
 MAX_BODY: Final = 1 << 20
 #: seconds that a change may wait for all gateways
 MOST_WAIT: Final = 600
@@ -52,17 +52,16 @@ class SplitBody(Struct, forbid_unknown_fields=True):
     salt: str | None = None
 
 
-def admin_app(
+def admin_routes(
     plane: ControlPlane,
     inventory: Inventory,
     *,
-    token: str,
     render: Callable[[], Awaitable[bytes]],
     content_type: str,
     ready: Callable[[], bool],
     detail: Callable[[], Mapping[str, Any]] = dict,
     workers: Processes | None = None,
-) -> Starlette:
+) -> list[Call]:
     """Every route of port 8002.
 
     render   the page of metrics, of `content_type`
@@ -70,7 +69,7 @@ def admin_app(
     detail   what readiness says beside it
     workers  None where all is one process
     """
-    routes = [
+    return [
         *Probes(render, content_type, ready, plane, detail).routes(),
         *Workers(workers).routes(),
         *Models(plane, inventory).routes(),
@@ -79,22 +78,12 @@ def admin_app(
         *Trail(plane).routes(),
         *Gateways(plane).routes(),
     ]
+
+
+def admin_app(routes: Sequence[Call], doorman: Doorman) -> Starlette:
+    """The application of these routes, behind the doorman of the port."""
     handlers = dict.fromkeys((SluiceError, HTTPException, Exception), on_error)
-    return Starlette(routes=routes, exception_handlers=handlers, middleware=[Middleware(TokenNeeded, token=token)])
-
-
-class TokenNeeded:
-    def __init__(self, app: ASGIApp, token: str) -> None:
-        self._app = app
-        self._token = token.encode()
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and scope["path"] not in OPEN and not same(presented(scope["headers"]), self._token):
-            error = Unauthenticated("the admin token is missing or wrong, expected 'Authorization: Bearer <token>'")
-            response = await on_error(Request(scope), error)
-            await response(scope, receive, send)
-            return
-        await self._app(scope, receive, send)
+    return Starlette(routes=routes, exception_handlers=handlers, middleware=[Middleware(Guarded, doorman=doorman)])
 
 
 class Probes:
@@ -112,11 +101,11 @@ class Probes:
         self._content_type = content_type
         self._ready = ready
 
-    def routes(self) -> list[Route]:
+    def routes(self) -> list[Call]:
         return [
-            Route("/metrics", self.metrics),
-            *(Route(path, self.live) for path in ("/livez", "/health/live")),
-            *(Route(path, self.ready) for path in ("/readyz", "/health/ready")),
+            Call("/metrics", self.metrics, FREE),
+            *(Call(path, self.live, FREE) for path in ("/livez", "/health/live")),
+            *(Call(path, self.ready, FREE) for path in ("/readyz", "/health/ready")),
         ]
 
     async def metrics(self, request: Request) -> Response:
@@ -145,14 +134,14 @@ class Models:
         self._plane = plane
         self._inventory = inventory
 
-    def routes(self) -> list[Route]:
+    def routes(self) -> list[Call]:
         base = "/admin/v1/models"
         return [
-            Route("/admin/v1/state", self.state),
-            Route(base, self.list),
-            Route(base + "/{model}", self.show),
-            Route(base + "/{model}/load", self.load, methods=["POST"]),
-            Route(base + "/{model}/unload", self.unload, methods=["POST"]),
+            Call("/admin/v1/state", self.state, ADMIN),
+            Call(base, self.list, READ),
+            Call(base + "/{model}", self.show, READ),
+            Call(base + "/{model}/load", self.load, LOAD, methods=["POST"]),
+            Call(base + "/{model}/unload", self.unload, LOAD, methods=["POST"]),
         ]
 
     async def state(self, request: Request) -> Response:
@@ -170,7 +159,7 @@ class Models:
         )
 
     async def list(self, request: Request) -> Response:
-        views = await self._inventory.models()
+        views = [view for view in await self._inventory.models() if rights(request).may("read", view["name"])]
         return _json({"control_mode": self._plane.mode, "models": views}, self._plane.desired)
 
     async def show(self, request: Request) -> Response:
@@ -205,12 +194,12 @@ class Workers:
     def __init__(self, processes: Processes | None) -> None:
         self._processes = processes
 
-    def routes(self) -> list[Route]:
+    def routes(self) -> list[Call]:
         base = "/admin/v1/workers"
         return [
-            Route(base, self.list),
-            Route(base + "/recycle", self.recycle, methods=["POST"]),
-            Route(base + "/{slot:int}/recycle", self.recycle, methods=["POST"]),
+            Call(base, self.list, ADMIN),
+            Call(base + "/recycle", self.recycle, ADMIN, methods=["POST"]),
+            Call(base + "/{slot:int}/recycle", self.recycle, ADMIN, methods=["POST"]),
         ]
 
     async def list(self, request: Request) -> Response:
@@ -228,18 +217,18 @@ class TrafficSplits:
     def __init__(self, plane: ControlPlane) -> None:
         self._plane = plane
 
-    def routes(self) -> list[Route]:
+    def routes(self) -> list[Call]:
         one = "/admin/v1/splits/{model}"
         return [
-            Route("/admin/v1/splits", self.list),
-            Route(one, self.show),
-            Route(one, self.set, methods=["PUT"]),
-            Route(one, self.clear, methods=["DELETE"]),
+            Call("/admin/v1/splits", self.list, READ),
+            Call(one, self.show, READ),
+            Call(one, self.set, SPLIT, methods=["PUT"]),
+            Call(one, self.clear, SPLIT, methods=["DELETE"]),
         ]
 
     async def list(self, request: Request) -> Response:
         desired = self._plane.desired
-        views = [split_view(desired, model) for model in sorted(desired.splits)]
+        views = [split_view(desired, model) for model in sorted(desired.splits) if rights(request).may("read", model)]
         return _json({"revision": desired.revision, "splits": views}, desired)
 
     async def show(self, request: Request) -> Response:
@@ -269,18 +258,19 @@ class VersionLabels:
     def __init__(self, plane: ControlPlane) -> None:
         self._plane = plane
 
-    def routes(self) -> list[Route]:
+    def routes(self) -> list[Call]:
         one = "/admin/v1/labels/{model}"
         return [
-            Route("/admin/v1/labels", self.list),
-            Route(one, self.show),
-            Route(one, self.set, methods=["PUT", "PATCH"]),
-            Route(one, self.clear, methods=["DELETE"]),
+            Call("/admin/v1/labels", self.list, READ),
+            Call(one, self.show, READ),
+            Call(one, self.set, SPLIT, methods=["PUT", "PATCH"]),
+            Call(one, self.clear, SPLIT, methods=["DELETE"]),
         ]
 
     async def list(self, request: Request) -> Response:
         desired = self._plane.desired
-        return _json({"revision": desired.revision, "labels": desired.labels}, desired)
+        labels = {model: given for model, given in desired.labels.items() if rights(request).may("read", model)}
+        return _json({"revision": desired.revision, "labels": labels}, desired)
 
     async def show(self, request: Request) -> Response:
         return self._reply(self._plane.desired, request.path_params["model"])
@@ -313,8 +303,8 @@ class Trail:
     def __init__(self, plane: ControlPlane) -> None:
         self._plane = plane
 
-    def routes(self) -> list[Route]:
-        return [Route("/admin/v1/audit", self.list)]
+    def routes(self) -> list[Call]:
+        return [Call("/admin/v1/audit", self.list, ADMIN)]
 
     async def list(self, request: Request) -> Response:
         """The newest first; `before` is an id to go on from."""
@@ -330,8 +320,8 @@ class Gateways:
     def __init__(self, plane: ControlPlane) -> None:
         self._plane = plane
 
-    def routes(self) -> list[Route]:
-        return [Route("/admin/v1/machines", self.list)]
+    def routes(self) -> list[Call]:
+        return [Call("/admin/v1/machines", self.list, ADMIN)]
 
     async def list(self, request: Request) -> Response:
         """Those that said something within the last hour, this one among them; none where the store is not shared."""
@@ -350,8 +340,7 @@ async def _changed(request: Request, plane: ControlPlane, change: Callable[[By],
     """
     expected = _expected(request)
     wait = _number(request, "wait", 0, MOST_WAIT)
-    origin = f"admin {request.client.host}" if request.client else "admin"
-    by = {"actor": "token", "origin": origin, "expected": expected}
+    by = {**caller(request, "admin"), "expected": expected}
     try:
         desired = await change(by)
     except Conflict as error:

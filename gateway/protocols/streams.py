@@ -12,12 +12,16 @@ from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
 
 from gateway.core.errors import SluiceError
-from gateway.protocols.admin import Probes, TokenNeeded
+from gateway.protocols.admin import Probes
+from gateway.protocols.checkpoint import Checkpoint
+from gateway.protocols.doorman import Doorman, Guarded
 from gateway.protocols.errors import on_error
+from gateway.protocols.oip.access import ADMIN, READ
 from gateway.protocols.rest.body import parse, read
+from gateway.protocols.route import Call
+from gateway.security.guard import Guard
 
 MAX_BODY: Final = 1 << 16
 
@@ -53,14 +57,14 @@ class StreamRoutes:
     def __init__(self, streams: Streams) -> None:
         self._streams = streams
 
-    def routes(self) -> list[Route]:
+    def routes(self) -> list[Call]:
         base = "/admin/v1/streams"
         return [
-            Route(base, self.list),
-            Route(base + "/{name}", self.show),
-            Route(base + "/{name}/pause", self.pause, methods=["POST"]),
-            Route(base + "/{name}/resume", self.resume, methods=["POST"]),
-            Route(base + "/{name}/redrive", self.redrive, methods=["POST"]),
+            Call(base, self.list, READ),
+            Call(base + "/{name}", self.show, READ),
+            Call(base + "/{name}/pause", self.pause, ADMIN, methods=["POST"]),
+            Call(base + "/{name}/resume", self.resume, ADMIN, methods=["POST"]),
+            Call(base + "/{name}/redrive", self.redrive, ADMIN, methods=["POST"]),
         ]
 
     async def list(self, request: Request) -> Response:
@@ -94,7 +98,8 @@ def streams_app(
     """The admin port of a process that runs streams and nothing else."""
     routes = [*Probes(render, content_type, ready).routes(), *StreamRoutes(streams).routes()]
     handlers = dict.fromkeys((SluiceError, HTTPException, Exception), on_error)
-    return Starlette(routes=routes, exception_handlers=handlers, middleware=[Middleware(TokenNeeded, token=token)])
+    doorman = Doorman(Checkpoint(Guard(token), "admin", always=True), routes)
+    return Starlette(routes=routes, exception_handlers=handlers, middleware=[Middleware(Guarded, doorman=doorman)])
 
 
 def _json(document: Any) -> Response:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal, Union, get_args, get_origin
 
-from msgspec import Meta
+from msgspec import Meta, Struct
 
 from gateway.settings.schema import BYTES, Leaf
 
@@ -33,7 +33,13 @@ def _words(kind: Any) -> str:
     if origin is Union or type(kind).__name__ == "UnionType":
         return " or ".join(_words(part) for part in get_args(kind))
     if origin is tuple:
-        return "a list of texts"
+        return _list_of(get_args(kind)[0])
     if origin is dict:
         return "a mapping by model"
     return {int: "an integer", float: "a number", bool: "true or false", str: "a text"}[kind]
+
+
+def _list_of(kind: Any) -> str:
+    if isinstance(kind, type) and issubclass(kind, Struct):
+        return "a list of mappings"
+    return "a list of texts" if kind is str else f"a list, each {_words(kind)}"

@@ -15,6 +15,7 @@ from typing import Any, Final
 import msgspec
 
 from gateway.core.errors import InvalidArgument
+from gateway.settings.auth import problems
 from gateway.settings.expect import expected
 from gateway.settings.location import fault
 from gateway.settings.schema import BYTES, Leaf, Settings, leaves, sections
@@ -99,6 +100,8 @@ def check(settings: Settings) -> Settings:
         raise SettingsError("store_file: expected nothing, because store is set as well")
     if settings.store and (wrong := fault(settings.store)):
         raise SettingsError(f"store: {wrong}")
+    for problem in problems(settings.auth, tls.client_auth):
+        raise SettingsError(problem)
     if settings.load and settings.control_mode != "explicit":
         raise SettingsError(
             f"load: expected nothing unless control_mode is 'explicit', found {list(settings.load)}"
@@ -113,6 +116,7 @@ def check_files(settings: Settings) -> None:
         raise SettingsError(f"models: expected a folder, found no folder at '{settings.models}'")
     files = {f"tls.{name}": getattr(settings.tls, name) for name in ("cert", "key", "client_ca")}
     files |= {"admin_token_file": settings.admin_token_file, "store_file": settings.store_file}
+    files |= {f"auth.jwt.{name}": getattr(settings.auth.jwt, name) for name in ("jwks_file", "ca_file")}
     for key, path in files.items():
         if path and not Path(path).is_file():
             raise SettingsError(f"{key}: expected a file, found no file at '{path}'")
@@ -133,21 +137,23 @@ def read_yaml(path: Path) -> Mapping[str, Any]:
     return document
 
 
-def _flat(document: Mapping[str, Any], file: str, known: Mapping[str, Leaf]) -> Iterator[tuple[str, Any]]:
+def _flat(
+    document: Mapping[str, Any], file: str, known: Mapping[str, Leaf], prefix: str = ""
+) -> Iterator[tuple[str, Any]]:
     """The document's settings by dotted key."""
     inner = sections()
     for name, value in document.items():
-        if name in known:
-            yield name, value
-        elif name not in inner:
-            raise SettingsError(f"{file}: unknown setting '{name}'{_nearest(name, [*known, *inner])}")
+        key = f"{prefix}{name}"
+        if key in known:
+            yield key, value
+        elif key not in inner or (not prefix and "." in key):
+            raise SettingsError(
+                f"{file}: unknown setting '{key}'{_nearest(key, known if prefix else [*known, *inner])}"
+            )
         elif value is not None:
             if not isinstance(value, dict):
-                raise SettingsError(f"{file}: {name}: expected a section of settings, found {_found(value)}")
-            for field, nested in value.items():
-                if (key := f"{name}.{field}") not in known:
-                    raise SettingsError(f"{file}: unknown setting '{key}'{_nearest(key, known)}")
-                yield key, nested
+                raise SettingsError(f"{file}: {key}: expected a section of settings, found {_found(value)}")
+            yield from _flat(value, file, known, key + ".")
 
 
 def _of_variable(variable: str, text: str, known: Mapping[str, Leaf]) -> Leaf | None:
@@ -164,9 +170,9 @@ def _of_variable(variable: str, text: str, known: Mapping[str, Leaf]) -> Leaf | 
 
 def _parsed(leaf: Leaf, text: str, where: str) -> Any:
     """A setting's text, from a place where all is text: lists by commas, mappings as YAML or JSON."""
-    if isinstance(leaf.default, tuple):
+    if isinstance(leaf.default, tuple) and not text.lstrip().startswith(("[", "-")):
         return [part.strip() for part in text.split(",") if part.strip()]
-    if isinstance(leaf.default, dict):
+    if isinstance(leaf.default, dict | tuple):
         return _yaml(text, where)
     if isinstance(leaf.default, str) and leaf.key != "threads":
         return text
@@ -211,11 +217,15 @@ def size(text: str) -> Any:
 
 
 def _built(values: Mapping[str, Any]) -> Settings:
-    top = {key: value for key, value in values.items() if "." not in key}
-    for name, section in sections().items():
-        prefix = name + "."
-        top[name] = section(**{k.removeprefix(prefix): v for k, v in values.items() if k.startswith(prefix)})
-    return Settings(**top)
+    """Inner sections are built before those that hold them."""
+    by_section: dict[str, dict[str, Any]] = {name: {} for name in ("", *sections())}
+    for key, value in values.items():
+        section, _, field = key.rpartition(".")
+        by_section[section][field] = value
+    for name, kind in reversed([*sections().items()]):
+        outer, _, field = name.rpartition(".")
+        by_section[outer][field] = kind(**by_section[name])
+    return Settings(**by_section[""])
 
 
 def _yaml(text: str, where: str) -> Any:

@@ -59,7 +59,7 @@ def reference() -> str:
     known = list(leaves().values())
     parts = [_HEAD, _table("## General", "", (leaf for leaf in known if "." not in leaf.key))]
     for name, section in sections().items():
-        own = (leaf for leaf in known if leaf.key.startswith(name + "."))
+        own = (leaf for leaf in known if leaf.key.rpartition(".")[0] == name)
         parts.append(_table(f"## `{name}`", inspect.cleandoc(section.__doc__ or ""), own))
     return "\n".join([*parts, _CLIENT])
 

@@ -11,6 +11,8 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta, Struct
 
+from gateway.settings.auth import Auth
+
 BYTES = "bytes"
 KIB = 1024
 MIB = 1024 * KIB
@@ -115,7 +117,9 @@ Access = Literal["off", "token", "open"]
 
 
 class Restricted(Struct, frozen=True, kw_only=True):
-    """Calls on the REST and the gRPC port that change the server: `off`, `token` (the admin one), `open`."""
+    """Calls on the REST and the gRPC port that change the server: `off`, `token` (the admin one), `open`. Where `auth`
+    closes these ports, only `off` counts: else its policies say who may.
+    """
 
     repository: Annotated[
         Access,
@@ -261,6 +265,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     grpc: Grpc = Grpc()
     tls: Tls = Tls()
     restricted: Restricted = Restricted()
+    auth: Auth = Auth()
     log: Log = Log()
     tracing: Tracing = Tracing()
 
@@ -302,8 +307,14 @@ def leaves(section: type[Struct] = Settings, prefix: str = "") -> Mapping[str, L
     return found
 
 
-def sections() -> Mapping[str, type[Struct]]:
-    return {f.name: type(f.default) for f in msgspec.structs.fields(Settings) if isinstance(f.default, Struct)}
+def sections(section: type[Struct] = Settings, prefix: str = "") -> Mapping[str, type[Struct]]:
+    """By their dotted names, outer ones first."""
+    found: dict[str, type[Struct]] = {}
+    for field in msgspec.structs.fields(section):
+        if isinstance(field.default, Struct):
+            name = prefix + field.name
+            found |= {name: type(field.default), **sections(type(field.default), name + ".")}
+    return found
 
 
 def _metas(annotation: Any) -> list[Meta]:

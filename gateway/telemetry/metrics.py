@@ -103,6 +103,13 @@ _GRPC = Family(
 )
 _STREAMS = Family("sluice_grpc_streams_open", "gauge", "gRPC streams that are open.")
 _LIMITS = Family("sluice_http_rejected_total", "counter", "Connections and requests cut off, by reason.", ("reason",))
+_DENIED = Family(
+    "sluice_auth_denied_total",
+    "counter",
+    "Requests denied for who sent them, by port and reason: missing, wrong, expired, revoked, unknown_key, forbidden,"
+    " quota.",
+    ("port", "reason"),
+)
 _BUILD = Family(
     "sluice_build_info", "gauge", "Always 1; the labels say what runs.", ("version", "python", "runtime"), "most"
 )
@@ -175,7 +182,7 @@ _ALIASES: Final[tuple[tuple[Family, Callable[[VersionSample], int]], ...]] = (
 
 _FAMILIES: Final = (
     *(_REQUESTS, _DURATION, _STAGES, _FAILED, _ROWS, _RUNS, _BATCH, _PENDING, _LOADED),
-    *(_PICKS, _ABSENT, _LOADS, _LOAD_FAILURES, *_WIRE.values(), _LIMITS, _GRPC, _STREAMS, _BUILD),
+    *(_PICKS, _ABSENT, _LOADS, _LOAD_FAILURES, *_WIRE.values(), _LIMITS, _GRPC, _STREAMS, _DENIED, _BUILD),
     *(family for family, _ in _PROCESS),
     *(family for family, _ in _ALIASES),
     _NV_FAILURE,
@@ -194,6 +201,7 @@ class Metrics:
     splits     the arms of the splits
     wire       counters of the HTTP wire, by the names in `_WIRE` and ``rejected_<limit>``; no others
     grpc       None where there is no gRPC port
+    denied     (port, reason) → requests
     build      values for `sluice_build_info`: version, python, runtime
     """
 
@@ -205,12 +213,14 @@ class Metrics:
         splits: Callable[[], Iterable[SplitSample]] = tuple,
         wire: Callable[[], Mapping[str, int]] = dict,
         grpc: Callable[[], GrpcSample | None] = lambda: None,
+        denied: Callable[[], Mapping[tuple[str, str], int]] = dict,
         build: Mapping[str, str] | None = None,
     ) -> None:
         self._versions = versions
         self._splits = splits
         self._wire = wire
         self._grpc = grpc
+        self._denied = denied
         self._build = build or {}
         self._loads = loads or Loads()
 
@@ -233,6 +243,7 @@ class Metrics:
         self._write_loads(page)
         self._write_wire(page)
         self._write_grpc(page)
+        write_denied(page, self._denied())
         self._write_process(page)
         return page
 
@@ -278,6 +289,13 @@ class Metrics:
         page.family(_BUILD)
         page.sample(_BUILD.name, labelled(_BUILD.labels, (self._build.get(n, "") for n in _BUILD.labels)), 1)
         write_process(page)
+
+
+def write_denied(page: Page, counts: Mapping[tuple[str, str], int]) -> None:
+    """(port, reason) → requests."""
+    page.family(_DENIED)
+    for labels, count in sorted(counts.items()):
+        page.sample(_DENIED.name, labelled(_DENIED.labels, labels), count)
 
 
 def write_process(page: Page) -> None:

@@ -20,9 +20,12 @@ from gateway.models.engine import onnx_engine
 from gateway.models.manager import Manager
 from gateway.models.onnx import Runtime
 from gateway.models.repository import Repository
-from gateway.protocols.admin import MAX_BODY, admin_app
+from gateway.protocols.admin import MAX_BODY, admin_app, admin_routes
+from gateway.protocols.checkpoint import Checkpoint
+from gateway.protocols.doorman import Doorman
 from gateway.protocols.views import LocalInventory
 from gateway.routing.split import Splits
+from gateway.security.guard import Guard
 from gateway.settings import Settings
 from gateway.store.sqlite import SqliteStore
 
@@ -61,14 +64,14 @@ class Running(threading.Thread):
                 follower = Follower(manager, Splits(), self.settings, store.blob)
                 self.plane = ControlPlane(store, follower, self.settings)
                 await self.plane.start()
-                app = admin_app(
+                routes = admin_routes(
                     self.plane,
                     LocalInventory(manager, lambda: self.plane.desired),
-                    token=TOKEN,
                     render=page,
                     content_type="text/plain; version=0.0.4; charset=utf-8",
                     ready=lambda: self.ready,
                 )
+                app = admin_app(routes, Doorman(Checkpoint(Guard(TOKEN), "admin", always=True), routes))
                 self.server = uvicorn.Server(uvicorn.Config(app, log_config=None, lifespan="off"))
                 self.loop.call_soon(self.started.set)
                 await self.server.serve([self.socket])
@@ -282,7 +285,7 @@ def test_the_trail(server: Running) -> None:
         ask(server, "PUT", "/admin/v1/splits/affine", json={"weights": {"1": weight}})
     entries = ask(server, "GET", "/admin/v1/audit?limit=2").json()["entries"]
     assert [entry["after"] for entry in entries] == [3, 2]
-    assert entries[0]["actor"] == "token"
+    assert entries[0]["actor"] == "admin"
     assert entries[0]["origin"] == "admin 127.0.0.1"
     assert entries[0]["detail"] == {"weights": {"1": 3}, "salt": "affine"}
     assert entries[0]["at"].endswith("+00:00")

@@ -1,8 +1,10 @@
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given
+from hypothesis import settings as hypothesis
 from hypothesis import strategies as st
 
 from gateway.settings import Settings, SettingsError, check_files, load
@@ -82,16 +84,15 @@ def test_every_setting_is_taken_from_the_environment_and_from_the_command_line(l
     other: Any = {
         int: 1, float: 0.5, bool: not leaf.default, str: "9", tuple: ("A", "b c"), dict: {}
     }[type(leaf.default)]  # fmt: skip
-    if "Literal" in str(leaf.type):
-        other = next(c for c in ("explicit", "open", "json", "error", 7, "none") if _takes(leaf, c))
-    if leaf.key in alone:
+    if leaf.key in alone or (leaf.key.startswith("auth.") and isinstance(other, str | tuple)):
         other = leaf.default
+    elif "Literal" in str(leaf.type):
+        other = next(c for c in ("explicit", "open", "json", "error", 7, "none") if _takes(leaf, c))
     for settings in (
         load(None, {leaf.variable: text_of(other)}),
         load(None, {}, {leaf.key: text_of(other)}),
     ):
-        section, _, name = leaf.key.rpartition(".")
-        assert getattr(getattr(settings, section) if section else settings, name) == other
+        assert attrgetter(leaf.key)(settings) == other
 
 
 def _takes(leaf: Leaf, choice: Any) -> bool:
@@ -234,6 +235,7 @@ _values = st.recursive(
 )
 
 
+@hypothesis(deadline=None)
 @given(st.dictionaries(st.sampled_from([*leaves(), "limits", "tls", "x"]), _values, max_size=4))
 def test_whatever_is_given_it_is_settings_or_one_line_that_says_why(overrides: dict[str, Any]) -> None:
     try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from gateway.codecs.compression import Decompressor
@@ -31,6 +32,7 @@ class Call(Stream):
     patient = False
 
     __slots__ = (
+        "_awaits",
         "_busy",
         "_chunks",
         "_complete_told",
@@ -61,6 +63,8 @@ class Call(Stream):
         self._complete_told = False
         #: a message is being decompressed
         self._busy = False
+        #: it is not known yet who calls
+        self._awaits = False
 
     # ---- for subclasses
 
@@ -108,6 +112,25 @@ class Call(Stream):
             self.send(b"", b"", trailers(error, alone=not self._headed))
             self._end()
 
+    def hold(self, looked: asyncio.Future[None], look: Callable[[], None]) -> None:
+        """Takes no message before the issuer's keys were looked at; then `look` raises what the call is answered, or
+        lets it go on."""
+
+        def decide(_: object) -> None:
+            self._awaits = False
+            try:
+                look()
+            except SluiceError as error:
+                self.fail(error)
+            else:
+                self.go_on()
+
+        self._awaits = True
+        looked.add_done_callback(decide)
+
+    def _ready(self) -> bool:
+        return not self._awaits and self.takes()
+
     def go_on(self) -> None:
         """Messages that had to wait are taken."""
         if self._withheld:
@@ -121,7 +144,7 @@ class Call(Stream):
         if self.over:
             return
         size = len(data)
-        if not self._chunks and size >= PREFIX and not data[0] and not self._busy and self.takes():
+        if not self._chunks and size >= PREFIX and not data[0] and not self._busy and self._ready():
             length = int.from_bytes(data[1:PREFIX], "big")
             if length == size - PREFIX and length <= self.limit:
                 self.consumed(size)
@@ -135,14 +158,14 @@ class Call(Stream):
         if self.service.held > self.service.most_held:
             self.fail(Unavailable("the server holds as many bytes of requests as it may", retry_after=1.0))
             return
-        if self.takes():
+        if self._ready():
             self.consumed(size)
         else:
             self._withheld += size
         self._take()
 
     def on_end(self) -> None:
-        if not self.over and not self._busy and self.takes():
+        if not self.over and not self._busy and self._ready():
             self._complete()
 
     def on_lost(self) -> None:
@@ -150,7 +173,7 @@ class Call(Stream):
 
     def sweep(self, now: float) -> None:
         limits = self.service.limits
-        waits_for_us = self.ended or self._busy or not self.takes()
+        waits_for_us = self.ended or self._busy or not self._ready()
         if self.over or waits_for_us or (self.patient and not self._chunks):
             self._since = now
         elif now - self._since > limits.patience + self._have / limits.min_rate:
@@ -158,7 +181,7 @@ class Call(Stream):
 
     def _take(self) -> None:
         """All messages that are complete and may come now."""
-        while self._chunks and not self._busy and not self.over and self.takes():
+        while self._chunks and not self._busy and not self.over and self._ready():
             if self._have < max(PREFIX, self._need):
                 return
             held = self._chunks[0] if len(self._chunks) == 1 else b"".join(self._chunks)
@@ -182,7 +205,7 @@ class Call(Stream):
                 self._decompress(body)
             else:
                 self.on_message(body)
-        if self.ended and not self.over and not self._busy and self.takes():
+        if self.ended and not self.over and not self._busy and self._ready():
             self._complete()
 
     def _complete(self) -> None:

@@ -11,6 +11,7 @@ import re
 from dataclasses import dataclass
 from typing import Any, Final
 
+from gateway.protocols.checkpoint import Credentials
 from gateway.protocols.grpc.reply import refused
 from gateway.protocols.http2.headers import Field, Malformed, check
 
@@ -27,7 +28,8 @@ _RESERVED: Final = frozenset({b"content-type", b"te", b"content-length", b"accep
 class Head:
     """`timeout` in seconds, None for none; `refusal` is the whole reply to what is no gRPC, b"" where it is.
 
-    `length` is what the request says of its body's bytes; `terms` is what inference makes of the metadata, once it has.
+    `length` is what the request says of its body's bytes; `terms` is what inference makes of the metadata, once it has,
+    and `credentials` what of them says who calls.
     """
 
     path: str
@@ -38,6 +40,7 @@ class Head:
     refusal: bytes = b""
     length: int | None = None
     terms: Any = None
+    credentials: Credentials | None = None
 
 
 def read_head(fields: list[Field]) -> Head:

@@ -16,7 +16,9 @@ from gateway.codecs.wishes import RAW, Regions, ReplyForm
 from gateway.core.errors import DeadlineExceeded, Internal, SluiceError, TooLarge, Unavailable
 from gateway.core.infer import InferRequest, InferResponse, Outcome
 from gateway.dataplane import Dataplane
+from gateway.protocols.checkpoint import Checkpoint, Credentials
 from gateway.protocols.grpc.status import details_of
+from gateway.security.principal import Principal
 from gateway.telemetry.logs import ACCESS
 from gateway.telemetry.tracing import TraceContext, Tracer
 
@@ -33,10 +35,13 @@ Told = Callable[["InferCall"], None]
 class Terms:
     """What the metadata of calls says of their requests."""
 
-    __slots__ = ("client", "key", "raises", "traceparent", "tracestate")
+    __slots__ = ("client", "credentials", "key", "principal", "raises", "traceparent", "tracestate")
 
-    def __init__(self, metadata: Metadata, client: str = "") -> None:
+    def __init__(self, metadata: Metadata, client: str = "", credentials: Credentials | None = None) -> None:
         self.client = client
+        self.credentials = credentials
+        #: who was let in with them
+        self.principal: Principal | None = None
         self.key = ""
         self.traceparent: bytes | None = None
         self.tracestate = b""
@@ -73,7 +78,9 @@ class Inference:
         limits: Limits | None = None,
         tracer: Tracer | None = None,
         access_log: bool = False,
+        checkpoint: Checkpoint | None = None,
     ) -> None:
+        self.checkpoint = checkpoint
         self.dataplane = dataplane
         self.regions = regions
         self.limits: Final = limits or Limits()
@@ -154,6 +161,12 @@ class InferCall:
         request.arrived = self.arrived
         request.trace = self._trace
         request.key = terms.key
+        if (checkpoint := inference.checkpoint) is not None and checkpoint.active:
+            # each request by itself: of a stream, who was let in may have lost the right since
+            credentials = terms.credentials or Credentials()
+            terms.principal = principal = checkpoint.infer(request.model, credentials, terms.principal)
+            if principal.meter is not None:
+                request.meter = principal.take_rows
         if self._deadline:
             left = self._deadline - time.monotonic()
             if left <= 0:

@@ -8,6 +8,7 @@ import ssl
 from gateway.codecs.sharedmemory import Regions
 from gateway.core.errors import Unavailable
 from gateway.dataplane import Dataplane
+from gateway.protocols.grpc.entrance import Entrance
 from gateway.protocols.grpc.infer import Inference, Limits
 from gateway.protocols.grpc.server import GrpcServer, Options
 from gateway.protocols.grpc.service import InferenceService
@@ -27,14 +28,23 @@ def grpc_port(
     calls: Calls,
     regions: Regions | None,
     tracer: Tracer | None,
+    entrance: Entrance,
 ) -> GrpcServer:
     """On a socket that is bound, but not started. Raises Unavailable where the TLS files cannot be used."""
     given = settings.limits
     limits = Limits(message_bytes=given.binary_body, typed_bytes=given.json_body, in_flight=given.pipelined)
     return GrpcServer(
-        Inference(dataplane, regions=regions, limits=limits, tracer=tracer, access_log=settings.access_log),
+        Inference(
+            dataplane,
+            regions=regions,
+            limits=limits,
+            tracer=tracer,
+            access_log=settings.access_log,
+            checkpoint=entrance.checkpoint,
+        ),
         InferenceService(calls),
         calls.metadata.server_ready,
+        entrance,
         _options(settings),
         listening,
         _tls(settings),

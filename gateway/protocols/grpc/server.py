@@ -8,18 +8,18 @@ import socket
 import ssl
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from gateway import pb
-from gateway.core.errors import Unsupported
-from gateway.protocols.bearer import presented
+from gateway.core.errors import SluiceError, Unsupported
 from gateway.protocols.grpc import health, reflection, service
+from gateway.protocols.grpc.entrance import Entrance
 from gateway.protocols.grpc.exchange import Call
 from gateway.protocols.grpc.head import Head, read_head
 from gateway.protocols.grpc.health import Health
 from gateway.protocols.grpc.infer import Inference, Terms
 from gateway.protocols.grpc.reflection import Reflection
-from gateway.protocols.grpc.service import Caller, InferenceService, Method
+from gateway.protocols.grpc.service import InferenceService, Method
 from gateway.protocols.grpc.stream import InferStream, Reflect, Watch
 from gateway.protocols.grpc.unary import Handler, Infer, Unary
 from gateway.protocols.http2.connection import Connection
@@ -27,10 +27,20 @@ from gateway.protocols.http2.headers import Field
 from gateway.protocols.http2.port import Port
 from gateway.protocols.http2.service import Limits, Service
 from gateway.protocols.http2.stream import Stream
+from gateway.protocols.oip.access import FREE, INFER, READ, Need
+from gateway.security.refusal import UnknownKey
 
 logger = logging.getLogger("sluice.protocols")
 
 Open = Callable[[Connection, int, Head], Call]
+
+
+class Way(NamedTuple):
+    """Where a path leads, and what it needs of who calls."""
+
+    need: Need
+    open: Open
+
 
 _INFER: Final = f"/{service.SERVICE}/ModelInfer"
 _STREAM: Final = f"/{service.SERVICE}/ModelStreamInfer"
@@ -58,8 +68,16 @@ class Options:
 class CallService(Service[Head]):
     """Heads to calls."""
 
-    def __init__(self, inference: Inference, calls: InferenceService, health_: Health, options: Options) -> None:
+    def __init__(
+        self,
+        inference: Inference,
+        calls: InferenceService,
+        health_: Health,
+        entrance: Entrance,
+        options: Options,
+    ) -> None:
         super().__init__(options.wire)
+        self.entrance = entrance
         self.coding = options.coding
         self.min_compressed = options.min_compressed
         self.most_held = options.held_bytes
@@ -78,9 +96,29 @@ class CallService(Service[Head]):
         if head.refusal:
             stream: Stream = Refused(connection, number, head.refusal)
         else:
-            stream = self._calls.get(head.path, self._unknown)(connection, number, head)
+            stream = self._open(connection, number, head)
         stream.promised = head.length
         return stream
+
+    def _open(self, connection: Connection, number: int, head: Head) -> Call:
+        way = self._calls.get(head.path)
+        if way is None:
+            return Denied(self, connection, number, head, Unsupported(f"there is no method '{head.path}'"))
+        try:
+            self.entrance.look(way.need, connection, head)
+        except UnknownKey as error:
+            if error.looked is None:
+                return Denied(self, connection, number, head, error)
+            call = way.open(connection, number, head)
+            call.hold(error.looked, lambda: self.entrance.look(way.need, connection, head))
+            return call
+        except SluiceError as error:
+            return Denied(self, connection, number, head, error)
+        return way.open(connection, number, head)
+
+    def needs(self) -> dict[str, Need]:
+        """By the path of the call: what its head has to say of who calls."""
+        return {path: way.need for path, way in self._calls.items()}
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.create_task(work)
@@ -88,20 +126,25 @@ class CallService(Service[Head]):
         task.add_done_callback(self._tasks.discard)
         return task
 
-    def _by_path(self, calls: InferenceService) -> dict[str, Open]:
+    def _by_path(self, calls: InferenceService) -> dict[str, Way]:
         known = pb.service(service.SERVICE).methods_by_name
         options, reflecting = self._options, Reflection((service.SERVICE, health.SERVICE))
-        found: dict[str, Open] = {_INFER: self._open_infer, _STREAM: self._open_stream}
+        found = {_INFER: Way(INFER, self._open_infer), _STREAM: Way(INFER, self._open_stream)}
         for name, method in calls.methods().items():
             limit = options.load_bytes if name == "RepositoryModelLoad" else options.call_bytes
-            found[f"/{service.SERVICE}/{name}"] = self._unary(_handler(method, known[name]), limit)
-        found[f"/{health.SERVICE}/Check"] = self._unary(self._check, options.call_bytes)
-        found[f"/{health.SERVICE}/Watch"] = lambda connection, number, head: Watch(
-            self, connection, number, head, options.call_bytes, self._health
+            handler = _handler(method, known[name], self.entrance)
+            found[f"/{service.SERVICE}/{name}"] = Way(method.need, self._unary(handler, limit))
+        found[f"/{health.SERVICE}/Check"] = Way(FREE, self._unary(self._check, options.call_bytes))
+        found[f"/{health.SERVICE}/Watch"] = Way(
+            FREE,
+            lambda connection, number, head: Watch(self, connection, number, head, options.call_bytes, self._health),
         )
         for name in (reflection.SERVICE, reflection.OLDER):
-            found[f"/{name}/ServerReflectionInfo"] = lambda connection, number, head: Reflect(
-                self, connection, number, head, options.call_bytes, reflecting
+            found[f"/{name}/ServerReflectionInfo"] = Way(
+                READ,
+                lambda connection, number, head: Reflect(
+                    self, connection, number, head, options.call_bytes, reflecting
+                ),
             )
         return found
 
@@ -115,11 +158,9 @@ class CallService(Service[Head]):
         """Remembered with the head, which holds a place of the connection's memory of heads."""
         terms: Terms | None = head.terms
         if terms is None:
-            terms = head.terms = Terms(head.metadata, connection.peer)
+            credentials = self.entrance.credentials(connection, head)
+            terms = head.terms = Terms(head.metadata, connection.peer, credentials)
         return terms
-
-    def _unknown(self, connection: Connection, number: int, head: Head) -> Call:
-        return Unknown(self, connection, number, head, 0)
 
     def _unary(self, handler: Handler, limit: int) -> Open:
         return lambda connection, number, head: Unary(self, connection, number, head, limit, handler)
@@ -152,11 +193,19 @@ class Refused(Stream):
             self.reset()
 
 
-class Unknown(Call):
-    """A method that is not there: the caller need not send its message."""
+class Denied(Call):
+    """A method that is not there, or not for this caller: the message need not be sent, and is not read."""
+
+    __slots__ = ("_error",)
+
+    def __init__(
+        self, service: CallService, connection: Connection, number: int, head: Head, error: SluiceError
+    ) -> None:
+        super().__init__(service, connection, number, head, 0)
+        self._error = error
 
     def on_begin(self) -> None:
-        self.fail(Unsupported(f"there is no method '{self.head.path}'"))
+        self.fail(self._error)
 
     def on_message(self, body: bytes) -> None:
         self.on_begin()
@@ -173,6 +222,7 @@ class GrpcServer:
         inference: Inference,
         calls: InferenceService,
         ready: Callable[[], bool],
+        entrance: Entrance,
         options: Options,
         listening: socket.socket,
         tls: ssl.SSLContext | None = None,
@@ -180,7 +230,7 @@ class GrpcServer:
         self.inference = inference
         self.health = Health(ready, (service.SERVICE, health.SERVICE))
         self.port = int(listening.getsockname()[1])
-        self._service = CallService(inference, calls, self.health, options)
+        self._service = CallService(inference, calls, self.health, entrance, options)
         self._port = Port(self._service, listening, tls)
         self._drain_timeout = options.drain_timeout
 
@@ -198,21 +248,16 @@ class GrpcServer:
         await self._port.close(self._drain_timeout)
 
 
-def _handler(method: Method, descriptor: Any) -> Handler:
+def _handler(method: Method, descriptor: Any, entrance: Entrance) -> Handler:
     """A method on messages as one on bytes."""
     request_type = pb.message(descriptor.input_type.name)
     response_type = pb.message(descriptor.output_type.name)
 
     async def call(body: bytes, call: Unary) -> bytes:
-        fields = await method(request_type.FromString(body), _caller(call))
+        request = request_type.FromString(body)
+        need, model = method.needs(request)
+        fields = await method.call(request, entrance.admit(need, model, call.connection, call.head))
         reply: bytes = response_type(**fields).SerializeToString()
         return reply
 
     return call
-
-
-def _caller(call: Unary) -> Caller:
-    fields = (
-        (name.encode(), value.encode() if isinstance(value, str) else value) for name, value in call.head.metadata
-    )
-    return Caller(presented(fields), f"grpc {call.connection.peer}")

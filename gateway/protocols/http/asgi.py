@@ -21,6 +21,33 @@ logger = logging.getLogger("sluice.http")
 _ABSOLUTE: Final = re.compile(rb"^https?://[^/?#]*(?=/)", re.IGNORECASE)
 
 
+Scope = dict[str, Any]
+
+
+def scope_of(wire: Connection, method: bytes, url: bytes, version: str, headers: head.Headers) -> Scope:
+    """`certificate` is whom the client's names, where it has one that was verified."""
+    raw_path, _, query = _ABSOLUTE.sub(b"", url).partition(b"?")
+    transport = wire.transport
+    peer = transport.get_extra_info("peername")
+    here = transport.get_extra_info("sockname")
+    return {
+        "type": "http",
+        "asgi": {"version": "3.0", "spec_version": "2.4"},
+        "http_version": version,
+        "method": method.decode("latin-1"),
+        "scheme": "https" if transport.get_extra_info("sslcontext") else "http",
+        "path": unquote(raw_path.decode("latin-1")),
+        "raw_path": raw_path,
+        "query_string": query,
+        "root_path": wire.root_path,
+        "headers": headers,
+        "client": peer[:2] if isinstance(peer, tuple) else None,
+        "server": here[:2] if isinstance(here, tuple) else None,
+        "state": wire.app_state.copy(),
+        "certificate": wire.certificate,
+    }
+
+
 class AsgiExchange(Exchange):
     """ASGI 3, HTTP scope (asgi.readthedocs.io, "HTTP & WebSocket ASGI Message Format" 2.4)."""
 
@@ -28,19 +55,17 @@ class AsgiExchange(Exchange):
         self,
         wire: Connection,
         keep_alive: bool,
-        method: bytes,
+        scope: Scope,
         url: bytes,
-        version: str,
-        headers: head.Headers,
         body: Buffer,
     ) -> None:
         super().__init__(wire, keep_alive)
-        self._method = method.decode("latin-1")
+        self._scope = scope
+        self._method: str = scope["method"]
+        self._version: str = scope["http_version"]
         self._url = url
-        self._version = version
-        self._headers = headers
         self._body: bytes | None = bytes(body)
-        self._head_only = method == b"HEAD"
+        self._head_only = self._method == "HEAD"
         self._task: asyncio.Task[None] | None = None
         self._gone = asyncio.Event()
         self._turn = asyncio.Event()
@@ -63,7 +88,7 @@ class AsgiExchange(Exchange):
 
     async def _run(self) -> None:
         try:
-            await self.wire.service.app(self._scope(), self._receive, self._send)
+            await self.wire.service.app(self._scope, self._receive, self._send)
         except Exception:
             logger.exception("%s %s failed", self._method, _printable(self._url))
             if not self._started:
@@ -75,27 +100,6 @@ class AsgiExchange(Exchange):
                 self.respond_error(500, "internal error")
             else:  # broken off in the middle: the client must not take it for whole
                 self.wire.transport.abort()
-
-    def _scope(self) -> dict[str, Any]:
-        raw_path, _, query = _ABSOLUTE.sub(b"", self._url).partition(b"?")
-        transport = self.wire.transport
-        peer = transport.get_extra_info("peername")
-        here = transport.get_extra_info("sockname")
-        return {
-            "type": "http",
-            "asgi": {"version": "3.0", "spec_version": "2.4"},
-            "http_version": self._version,
-            "method": self._method,
-            "scheme": "https" if transport.get_extra_info("sslcontext") else "http",
-            "path": unquote(raw_path.decode("latin-1")),
-            "raw_path": raw_path,
-            "query_string": query,
-            "root_path": self.wire.root_path,
-            "headers": self._headers,
-            "client": peer[:2] if isinstance(peer, tuple) else None,
-            "server": here[:2] if isinstance(here, tuple) else None,
-            "state": self.wire.app_state.copy(),
-        }
 
     async def _receive(self) -> dict[str, Any]:
         if self._body is not None:

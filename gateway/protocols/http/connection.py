@@ -8,11 +8,15 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from functools import cached_property
 from typing import Any, ClassVar
 
+from gateway.core.errors import SluiceError
 from gateway.protocols.http import head
-from gateway.protocols.http.exchange import Exchange, Refusal
+from gateway.protocols.http.exchange import Denial, Exchange, Refusal
 from gateway.protocols.http.service import Service
+from gateway.security.certificate import of_peer
+from gateway.security.identity import Identity
 
 IDLE, HEAD, BODY = range(3)
 
@@ -72,11 +76,17 @@ class Connection(asyncio.Protocol):
     def eof_received(self) -> None:
         """A client that has closed its side is taken as gone; the transport closes, and pending work is cancelled."""
 
-    @property
+    @cached_property
     def client(self) -> str:
         """The peer's address, without its port."""
         peer = self.transport.get_extra_info("peername")
         return str(peer[0]) if peer else ""
+
+    @cached_property
+    def certificate(self) -> Identity | None:
+        """Whom the client's certificate names, which was verified; None where it has none."""
+        tls = self.transport.get_extra_info("ssl_object")
+        return of_peer(tls.getpeercert()) if tls is not None else None
 
     def pause_writing(self) -> None:
         self._write_paused = self.service.now
@@ -131,6 +141,11 @@ class Connection(asyncio.Protocol):
         """Whether it may write now."""
         return bool(self._pending) and self._pending[0] is exchange
 
+    def replace(self, exchange: Exchange, by: Exchange) -> None:
+        """In its place in the order of replies."""
+        self._pending[self._pending.index(exchange)] = by
+        by.start()
+
     def settled(self, exchange: Exchange) -> None:
         """The exchange has its whole reply: what can be written in order, is."""
         pending = self._pending
@@ -165,11 +180,17 @@ class Connection(asyncio.Protocol):
     def refuse(self, status: int, message: str, counter: str) -> None:
         """Answers what is no request that could be carried on with, and closes once that is written."""
         self.service.counters[counter] += 1
+        self._end_with(Refusal(self, status, message))
+
+    def deny(self, error: SluiceError) -> None:
+        """The same for a request that is not to be read on, because of who sends it."""
+        self._end_with(Denial(self, False, error, lingers=True))
+
+    def _end_with(self, last: Exchange) -> None:
         self._deaf = self._last = True
         self.forget()
-        refusal = Refusal(self, status, message)
-        self._pending.append(refusal)
-        refusal.start()
+        self._pending.append(last)
+        last.start()
 
     # ---- time
 

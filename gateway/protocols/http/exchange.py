@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, ClassVar, Final
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Final
 
 from gateway.codecs.binary import Buffer
 from gateway.codecs.json import quote
@@ -27,7 +28,7 @@ class Exchange:
 
     reply: Sequence[Buffer] | None = None
     #: after the reply, what the client still sends is read and dropped before the connection closes
-    lingers: ClassVar[bool] = False
+    lingers: bool = False
 
     def __init__(self, wire: Connection, keep_alive: bool) -> None:
         self.wire = wire
@@ -93,3 +94,36 @@ class Refusal(Exchange):
 
     def start(self) -> None:
         self.respond_error(self._status, self._message)
+
+
+class Denial(Exchange):
+    """The answer to a request whose head is good, but not its sender. What came of its body was not kept."""
+
+    def __init__(self, wire: Connection, keep_alive: bool, error: SluiceError, *, lingers: bool = False) -> None:
+        super().__init__(wire, keep_alive)
+        self.lingers = lingers
+        self._error = error
+
+    def start(self) -> None:
+        self.fail(self._error)
+
+
+class Postponed(Exchange):
+    """One whose sender is known only once the keys of an issuer were looked at: `decide` says then what it is."""
+
+    def __init__(
+        self, wire: Connection, keep_alive: bool, looked: asyncio.Future[None], decide: Callable[[], Exchange]
+    ) -> None:
+        super().__init__(wire, keep_alive)
+        self._looked = looked
+        self._decide = decide
+
+    def start(self) -> None:
+        self._looked.add_done_callback(self._go_on)
+
+    def abandon(self) -> None:
+        self._looked.remove_done_callback(self._go_on)
+
+    def _go_on(self, looked: asyncio.Future[None]) -> None:
+        if not self.wire.closed:
+            self.wire.replace(self, self._decide())

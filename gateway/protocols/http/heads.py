@@ -6,9 +6,10 @@ into Python, 6 of the 27 µs that a small request takes; looking it up costs hal
 
 from __future__ import annotations
 
-from typing import Final, NamedTuple
+from typing import Final
 
 from gateway.protocols.http import head
+from gateway.security.principal import Principal
 
 END: Final = b"\r\n\r\n"
 #: heads that are kept, above which all are forgotten; and the bytes of one
@@ -16,12 +17,28 @@ MOST: Final = 1024
 LONGEST: Final = 2048
 
 
-class Known(NamedTuple):
-    """What a head says: model and version, its fields, and the length of the body that follows it in bytes."""
+class Known:
+    """What a head says: model and version, its fields, and the length of the body that follows it in bytes.
 
-    target: tuple[str, str]
-    fields: head.Fields
-    length: int
+    token       what it presents, b"" for nothing; None where nobody has looked
+    principal   who that was when last seen, and was allowed to send it
+    """
+
+    __slots__ = ("fields", "length", "principal", "target", "token")
+
+    def __init__(
+        self,
+        target: tuple[str, str],
+        fields: head.Fields,
+        length: int,
+        token: bytes | None = None,
+        principal: Principal | None = None,
+    ) -> None:
+        self.target = target
+        self.fields = fields
+        self.length = length
+        self.token = token
+        self.principal = principal if token else None
 
 
 class Heads(dict[bytes, Known]):

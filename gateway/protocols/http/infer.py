@@ -19,6 +19,7 @@ from gateway.core.errors import Internal, InvalidArgument, SluiceError, TooLarge
 from gateway.core.infer import InferRequest, InferResponse, Outcome
 from gateway.protocols.http import head
 from gateway.protocols.http.exchange import Exchange, access
+from gateway.security.principal import Principal
 
 if TYPE_CHECKING:
     from gateway.protocols.http.connection import Connection
@@ -52,6 +53,8 @@ class InferExchange(Exchange):
     _request: InferRequest | None = None
     _form: ReplyForm = PLAIN
     _trace: Any = None
+    #: who asks, where that counts
+    principal: Principal | None = None
 
     def __init__(
         self, wire: Connection, keep_alive: bool, target: tuple[str, str], fields: head.Fields, body: Buffer
@@ -95,6 +98,8 @@ class InferExchange(Exchange):
         request.trace = self._trace
         if b"sluice-key" in fields:
             request.key = self._key()
+        if (principal := self.principal) is not None and principal.meter is not None:
+            request.meter = principal.take_rows
         self._request = request
         service.dataplane.submit(request, self._done)
 

@@ -13,6 +13,7 @@ from gateway.dataplane import Dataplane
 from gateway.protocols.http.heads import Heads
 
 if TYPE_CHECKING:
+    from gateway.protocols.doorman import Doorman
     from gateway.protocols.http.connection import Connection
 
 ASGIApp = Callable[[Any, Any, Any], Awaitable[None]]
@@ -51,7 +52,10 @@ class Compression:
 
 
 class Service:
-    """One listener's shared state. Belongs to the event loop's thread."""
+    """One listener's shared state. Belongs to the event loop's thread.
+
+    doorman   decides by a request's head whether it is read on; None: every one is
+    """
 
     def __init__(
         self,
@@ -63,8 +67,10 @@ class Service:
         compression: Compression | None = None,
         tracer: Any = None,
         access_log: bool = False,
+        doorman: Doorman | None = None,
     ) -> None:
         self.app = app
+        self.doorman = doorman
         self.infers = dataplane is not None
         self.dataplane: Dataplane = dataplane  # type: ignore[assignment]  # used only where `infers`
         self.regions = regions

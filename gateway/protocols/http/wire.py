@@ -8,21 +8,31 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Final
 
 import httptools
 
 from gateway.codecs.binary import Buffer
+from gateway.core.errors import SluiceError, Unavailable
 from gateway.protocols.http import head
-from gateway.protocols.http.asgi import AsgiExchange
+from gateway.protocols.http.asgi import AsgiExchange, Scope, scope_of
 from gateway.protocols.http.connection import BODY, HEAD, IDLE, Connection
-from gateway.protocols.http.exchange import Exchange
+from gateway.protocols.http.exchange import Denial, Exchange, Postponed
 from gateway.protocols.http.heads import END, Known
 from gateway.protocols.http.infer import InferExchange, infer_path
 from gateway.protocols.http.largebody import LARGE, LargeBody
 from gateway.protocols.http.service import Service
+from gateway.security.principal import Principal
+from gateway.security.refusal import UnknownKey
+
+if TYPE_CHECKING:
+    from gateway.protocols.doorman import Doorman
 
 logger = logging.getLogger("sluice.http")
+
+#: bytes of a body that are read although its sender is denied, so that the connection can go on
+BRIEF: Final = 16 << 10
 
 
 class Wire(Connection):
@@ -42,6 +52,15 @@ class Wire(Connection):
         self._body: Buffer = b""
         self._limit = 0
         self._target: tuple[str, str] | None = None
+        #: who sends the request, where that counts
+        self._principal: Principal | None = None
+        #: of a request that is not inference
+        self._scope: Scope = {}
+        #: why the request is not answered; what comes of its body is dropped
+        self._denied: SluiceError | None = None
+        self._token: bytes | None = None
+        #: when it will be known who sends it
+        self._looked: asyncio.Future[None] | None = None
         #: what was read when a request began, until its head is complete
         self._data = b""
         #: the bytes of the body that are to come, where its head was known
@@ -60,18 +79,27 @@ class Wire(Connection):
         if self._stage == IDLE:
             end = data.find(END) + len(END)
             known = self.service.heads.get(data[:end])
-            if known is not None and len(data) - end <= known.length:
+            if known is not None and len(data) - end <= known.length and self._passes(known):
                 self._begin(known, data[end:])
                 return
             self._data = data
         self._parse(data)
+
+    def _passes(self, known: Known) -> bool:
+        """Whether who sends it may; if that is not plain, its head is parsed as one that was never seen."""
+        doorman = self.service.doorman
+        if doorman is None or not doorman.active:
+            self._principal = None
+            return True
+        self._principal = doorman.again(known, self)
+        return self._principal is not None
 
     def _begin(self, known: Known, body: bytes) -> None:
         """A request whose head is known, and of its body what came along."""
         self._target, self._fields = known.target, known.fields
         if len(body) == known.length:
             self._body = body
-            self._complete(InferExchange(self, True, known.target, known.fields, body))
+            self._complete(self._infer(True, known.target, body))
             return
         self._stage = BODY
         self._since = self.service.now
@@ -96,7 +124,7 @@ class Wire(Connection):
         self._awaited = 0
         if self._deaf or self._target is None:
             return
-        self._complete(InferExchange(self, True, self._target, self._fields, self._body))
+        self._complete(self._infer(True, self._target, self._body))
         if len(data) > awaited:
             self.data_received(data[awaited:])
 
@@ -118,7 +146,13 @@ class Wire(Connection):
         if self._deaf or self._target is None:
             return
         self._body = body
-        self._complete(InferExchange(self, True, self._target, self._fields, body))
+        self._complete(self._infer(True, self._target, body))
+
+    def _infer(self, keep_alive: bool, target: tuple[str, str], body: Buffer) -> InferExchange:
+        exchange = InferExchange(self, keep_alive, target, self._fields, body)
+        if self._principal is not None:
+            exchange.principal = self._principal
+        return exchange
 
     def _parse(self, data: bytes) -> None:
         self._chunk = len(data)
@@ -171,6 +205,8 @@ class Wire(Connection):
             if self._received > limits.head_bytes:
                 self.refuse(431, f"the request's head exceeds {limits.head_bytes} bytes", "oversized")
             return
+        if self._denied is not None:
+            return  # it is brief
         self._barren = self._barren + self._chunk if len(self._body) == self._held and not began else 0
         slack = 2 * limits.head_bytes
         if self._barren > slack or self._received > len(self._body) * 16 + slack:
@@ -209,7 +245,9 @@ class Wire(Connection):
         if self._target is not None and b"inference-header-content-length" in fields:
             self._limit = limits.binary_bytes
         else:
-            self._limit = limits.load_bytes if self._url.endswith(b"/load") else limits.json_bytes
+            self._limit = limits.load_bytes if self._loads() else limits.json_bytes
+        if not self._admit():
+            return None
         length = fields.get(b"content-length")
         if length is not None and (len(length) > 18 or int(length) > self._limit):
             return self._too_large()
@@ -217,8 +255,55 @@ class Wire(Connection):
             self._continue(fields[b"expect"])
         data, self._data = self._data, b""
         if data and self._target is not None and length is not None and b"expect" not in fields and self._keeps_alive():
-            self.service.heads.saw(data, len(headers), Known(self._target, fields, int(length)))
+            known = Known(self._target, fields, int(length), self._token, self._principal)
+            self.service.heads.saw(data, len(headers), known)
         return None
+
+    def _loads(self) -> bool:
+        """Whether it is a load call of somebody who may make one: those may be large."""
+        return self._target is None and self._scope.get("action") == "load" and "principal" in self._scope
+
+    def _admit(self) -> bool:
+        """Whether the request is read on: asked before anything of its body is. Else it is, or will be, denied."""
+        self._denied = self._looked = self._principal = self._token = None
+        doorman = self.service.doorman
+        if self._target is None:
+            method, version = self._parser.get_method(), self._parser.get_http_version()
+            self._scope = scope_of(self, method, self._url, version, self._headers)
+        if doorman is None:
+            return True
+        try:
+            self._ask(doorman)
+        except UnknownKey as error:
+            if error.looked is None:
+                return self._deny(error)
+            if not self._is_brief():
+                return self._deny(Unavailable("the keys of the token's issuer are being read", retry_after=1.0))
+            self._looked = error.looked
+        except SluiceError as error:
+            return self._deny(error)
+        return True
+
+    def _ask(self, doorman: Doorman) -> None:
+        if self._target is None:
+            doorman.admit(self._scope)
+        elif doorman.active:
+            self._token, self._principal = doorman.infer(self._target[0], self._headers, self)
+
+    def _deny(self, error: SluiceError) -> bool:
+        """Of a brief request all is read, so that its connection can go on."""
+        if not self._is_brief():
+            self.deny(error)
+            return False
+        self._denied = error
+        return True
+
+    def _is_brief(self) -> bool:
+        fields = self._fields
+        if b"transfer-encoding" in fields or b"expect" in fields:
+            return False
+        length = fields.get(b"content-length", b"0")
+        return len(length) < 9 and int(length) <= BRIEF
 
     def _continue(self, expect: bytes) -> None:
         """RFC 9110, 10.1.1. Between the replies of requests before this one it would be taken for one of theirs."""
@@ -238,7 +323,7 @@ class Wire(Connection):
         return len(self._url) + sum(len(name) + len(value) + 4 for name, value in self._headers)
 
     def on_body(self, chunk: bytes) -> None:
-        if self._deaf:
+        if self._deaf or self._denied is not None:
             return
         if not self._body:
             self._body = chunk
@@ -259,12 +344,36 @@ class Wire(Connection):
         keep_alive = self._keeps_alive() and not self._last
         if not keep_alive:
             self._deaf = self._last = True
-        if self._target is not None:
-            self._complete(InferExchange(self, keep_alive, self._target, self._fields, body))
+        if self._denied is not None:
+            self._complete(Denial(self, keep_alive, self._denied))
+        elif self._looked is not None:
+            self._complete(Postponed(self, keep_alive, self._looked, self._decision(keep_alive, body)))
         else:
-            method = self._parser.get_method()
-            version = self._parser.get_http_version()
-            self._complete(AsgiExchange(self, keep_alive, method, self._url, version, self._headers, body))
+            self._complete(self._exchange(keep_alive, body))
+
+    def _exchange(self, keep_alive: bool, body: Buffer) -> Exchange:
+        if self._target is not None:
+            return self._infer(keep_alive, self._target, body)
+        return AsgiExchange(self, keep_alive, self._scope, self._url, body)
+
+    def _decision(self, keep_alive: bool, body: Buffer) -> Callable[[], Exchange]:
+        """What becomes of the request that was just read, once it can be said who has sent it. By then others may have
+        been read on the same connection."""
+        doorman, target, fields = self.service.doorman, self._target, self._fields
+        scope, url, headers = self._scope, self._url, self._headers
+
+        def decide() -> Exchange:
+            try:
+                if target is None:
+                    doorman.admit(scope)  # type: ignore[union-attr]  # it was he who asked for time
+                    return AsgiExchange(self, keep_alive, scope, url, body)
+                exchange = InferExchange(self, keep_alive, target, fields, body)
+                _, exchange.principal = doorman.infer(target[0], headers, self)  # type: ignore[union-attr]
+            except SluiceError as error:
+                return Denial(self, keep_alive, error)
+            return exchange
+
+        return decide
 
     def _complete(self, exchange: Exchange) -> None:
         """A whole request was read."""
@@ -275,6 +384,7 @@ class Wire(Connection):
             self._let_go()
         self._stage = IDLE
         self._since = service.now
+        self._denied = self._looked = None
         self._url = self._body = b""
         self._headers = []
         pending = self._pending

@@ -1,43 +1,56 @@
-"""Who may make the calls that change the server: nobody, who has the token, or everybody."""
+"""What a call needs of its caller, whatever carries it."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import Final
+
+from gateway.core.access import Action
 from gateway.core.errors import PermissionDenied, SluiceError, Unauthenticated
-from gateway.protocols.bearer import same
 from gateway.settings.schema import Access
 
 
 class Gate:
-    """One group of restricted calls.
+    """Calls that change the server, and that a setting gives to nobody, to who has the admin token, or to everybody.
 
-    name     the group, as messages call it
-    setting  the setting that opens or closes it
-    token    what callers present as ``Authorization: Bearer …``; empty: none is accepted
+    Where the gateway is closed its policies say who may; then only `off` counts here.
+
+    name      the group, as messages call it
+    setting   the setting that opens or closes it
+    refusal   what a call is answered where the group is off
     """
 
-    def __init__(self, name: str, setting: str, access: Access, token: str) -> None:
-        self.name = name
-        self.setting = setting
-        self.access = access
-        self._token = token.encode()
+    def __init__(self, name: str, setting: str, access: Access, refusal: type[SluiceError] = PermissionDenied) -> None:
+        self.name: Final = name
+        self.setting: Final = setting
+        self.access: Final = access
+        self._refusal: Final = refusal
 
     @property
-    def actor(self) -> str:
-        """Who passes, for the audit trail."""
-        return "token" if self.access == "token" else "anonymous"
+    def off(self) -> bool:
+        return self.access == "off"
 
-    def check(self, token: bytes) -> None:
-        """Raises PermissionDenied where nobody may pass, Unauthenticated where the token is wrong."""
-        if self.access == "open":
-            return
-        if self.access == "off":
-            raise self.closed(PermissionDenied)
-        if not same(token, self._token):
-            raise Unauthenticated(
-                f"{self.name} needs the admin token: send 'Authorization: Bearer <token>'"
-                f" (setting '{self.setting}' is 'token')"
-            )
+    def refused(self) -> SluiceError:
+        """Says what opens the group."""
+        return self._refusal(f"{self.name} is off: setting '{self.setting}' opens it ('token' or 'open')")
 
-    def closed(self, error: type[SluiceError]) -> SluiceError:
-        """The error for a group that is off, which says what opens it."""
-        return error(f"{self.name} is off: setting '{self.setting}' opens it ('token' or 'open')")
+    def unknown(self) -> SluiceError:
+        """For callers without the token."""
+        return Unauthenticated(
+            f"{self.name} needs the admin token: send 'Authorization: Bearer <token>'"
+            f" (setting '{self.setting}' is 'token')"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Need:
+    """action   on the model that the call names, or on the server; None: nothing, whoever asks is answered
+    gate     for calls that settings restrict beside
+    """
+
+    action: Action | None
+    gate: Gate | None = None
+
+
+FREE: Final = Need(None)
+INFER, READ, LOAD, SPLIT, ADMIN = Need("infer"), Need("read"), Need("load"), Need("split"), Need("admin")

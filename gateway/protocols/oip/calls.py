@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from gateway.codecs.sharedmemory import Regions
+from gateway.core.errors import Unsupported
 from gateway.models.manager import Manager
 from gateway.protocols.oip.access import Gate
 from gateway.protocols.oip.logsettings import Logging
@@ -23,7 +24,6 @@ class Calls:
 
     ready        whether the server takes traffic
     restricted   who may make the calls that change the server
-    token        what opens those that `restricted` sets to `token`
     regions      the shared memory that inference reads, None where it is off
     tracer       None where tracing is off
     peers        the other processes, None where there are none
@@ -36,15 +36,14 @@ class Calls:
         *,
         ready: Callable[[], bool],
         restricted: Restricted,
-        token: str = "",
         regions: Regions | None = None,
         tracer: Tracer | None = None,
         peers: Peers | None = None,
     ) -> None:
-        repository = Gate("the repository API", "restricted.repository", restricted.repository, token)
-        memory = Gate("system shared memory", "restricted.shared_memory", restricted.shared_memory, token)
-        logging = Gate("changing log settings", "restricted.logging", restricted.logging, token)
-        trace = Gate("changing trace settings", "restricted.trace", restricted.trace, token)
+        repository = Gate("the repository API", "restricted.repository", restricted.repository)
+        memory = Gate("system shared memory", "restricted.shared_memory", restricted.shared_memory, Unsupported)
+        logging = Gate("changing log settings", "restricted.logging", restricted.logging)
+        trace = Gate("changing trace settings", "restricted.trace", restricted.trace)
         traced = ("trace",) if tracer is not None and restricted.trace != "off" else ()
         self.manager = manager
         self.metadata = Metadata(manager, ready, opened(restricted) + traced)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from gateway.core.errors import InvalidArgument
-from gateway.protocols.oip.access import Gate
+from gateway.protocols.oip.access import Gate, Need
 from gateway.telemetry import logs
 
 if TYPE_CHECKING:
@@ -50,14 +50,10 @@ class Logging:
     """The one state of the log settings, for every transport. `peers` are told of changes, if there are any."""
 
     def __init__(self, gate: Gate, peers: Peers | None = None) -> None:
-        self._gate = gate
+        self.need: Final = Need("admin", gate)
         self._peers = peers
         self._muted = Muted()
         self._verbose = 0
-
-    def check(self, token: bytes) -> None:
-        """Whether the caller may `change`. Raises what `Gate.check` raises."""
-        self._gate.check(token)
 
     async def change(self, changes: Mapping[str, Any]) -> None:
         """Those that are named. Raises InvalidArgument that names the setting."""

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, Unpack
 from gateway.control.caller import Caller
 from gateway.core.errors import InvalidArgument, PermissionDenied
 from gateway.models.manager import Manager, VersionStatus
-from gateway.protocols.oip.access import Gate
+from gateway.protocols.oip.access import Gate, Need
+from gateway.security.grant import Rights
 
 if TYPE_CHECKING:
     from gateway.protocols.oip.peers import Peers
@@ -37,11 +38,9 @@ class Control(Protocol):
 
 
 class ModelRepository:
-    """Who transports load and unload calls checks `gate` before it reads more of them.
-
+    """need         of load and unload calls
     load_files   whether a load call may bring files
     peers        asked for the index, if there are any
-    origin       where a caller is, for the audit trail
     """
 
     def __init__(
@@ -51,23 +50,24 @@ class ModelRepository:
         self._peers = peers
         self._control = control
         self.load_files = load_files
-        self.gate = gate
+        self.need: Final = Need("load", gate)
 
-    async def index(self, *, ready: bool) -> list[VersionStatus]:
-        """Open whatever the gate says: it tells no more than metadata and readiness do."""
+    async def index(self, rights: Rights, *, ready: bool) -> list[VersionStatus]:
+        """Of the models that the caller may see. It tells no more than metadata and readiness do."""
         if self._peers is not None:
             found = await self._peers.index()
         else:
             await self._manager.refresh()
             found = self._manager.index()
-        return [status for status in found if status.state == "READY" or not ready]
+        wanted = [status for status in found if status.state == "READY" or not ready]
+        return [status for status in wanted if rights.may("read", status.name)]
 
-    async def load(self, model: str, load: Load, origin: str) -> None:
+    async def load(self, model: str, load: Load, by: Caller) -> None:
         override, files = load
-        await self._control.load_model(model, override, files, actor=self.gate.actor, origin=origin)
+        await self._control.load_model(model, override, files, **by)
 
-    async def unload(self, model: str, origin: str) -> None:
-        await self._control.unload_model(model, actor=self.gate.actor, origin=origin)
+    async def unload(self, model: str, by: Caller) -> None:
+        await self._control.unload_model(model, **by)
 
     def read_load(self, parameters: Mapping[str, Any], content: Callable[[str, Any], bytes]) -> Load:
         """`content` makes the bytes of a file out of the parameter's name and value.

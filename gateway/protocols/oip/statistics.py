@@ -12,6 +12,7 @@ from gateway.core.observe import Statistics
 from gateway.core.servable import ServableId
 from gateway.models.manager import Manager
 from gateway.protocols.oip.versions import numbers, pinned, ready_models
+from gateway.security.grant import Rights
 
 if TYPE_CHECKING:
     from gateway.protocols.oip.peers import Peers
@@ -24,12 +25,13 @@ class ModelStatistics:
         self._manager = manager
         self._peers = peers
 
-    async def of_all(self) -> dict[str, Any]:
-        """Every version that is ready."""
+    async def of_all(self, rights: Rights) -> dict[str, Any]:
+        """Every version that is ready, of the models that the caller may see."""
         return await self._describe(
             [
                 ServableId(model, version)
                 for model in ready_models(self._manager)
+                if rights.may("read", model)
                 for version in numbers(self._manager, model)
             ]
         )

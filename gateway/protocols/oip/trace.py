@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from gateway.core.errors import InvalidArgument, PermissionDenied
 from gateway.models.manager import Manager
-from gateway.protocols.oip.access import Gate
+from gateway.protocols.oip.access import Gate, Need
 from gateway.protocols.oip.versions import pinned
 from gateway.telemetry.tracing import Tracer
 
@@ -41,7 +41,7 @@ class Trace:
     def __init__(self, manager: Manager, gate: Gate, tracer: Tracer | None, peers: Peers | None = None) -> None:
         self._manager = manager
         self._peers = peers
-        self._gate = gate
+        self.need: Final = Need("admin", gate)
         self._tracer = tracer
         self._start = tracer.ratio if tracer is not None else 0.0
 
@@ -56,10 +56,6 @@ class Trace:
             "trace_rate": [str(rate)],
             **{name: [value] for name, value in FIXED.items()},
         }
-
-    def check(self, token: bytes) -> None:
-        """Whether the caller may `change`. Raises what `Gate.check` raises."""
-        self._gate.check(token)
 
     async def change(self, changes: Changes, model: str) -> None:
         """All of them or none. Raises InvalidArgument naming the setting, PermissionDenied, NotFound, Unavailable."""

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from gateway.core.errors import SluiceError, Unsupported
+from gateway.protocols.doorman import Doorman, Guarded, normal
 from gateway.protocols.errors import body_of, on_error
+from gateway.protocols.oip.access import INFER
 from gateway.protocols.oip.calls import Calls
 from gateway.protocols.rest.config import Config
 from gateway.protocols.rest.logging import LoggingRoutes
@@ -21,17 +24,18 @@ from gateway.protocols.rest.repository import RepositoryRoutes
 from gateway.protocols.rest.sharedmemory import SystemSharedMemoryRoutes, cuda_routes
 from gateway.protocols.rest.statistics import StatisticsRoutes
 from gateway.protocols.rest.trace import TraceRoutes
+from gateway.protocols.route import Call
 
 MIB = 1024 * 1024
 
 
-def rest_app(calls: Calls, *, max_body: int = 8 * MIB, max_files: int = 512 * MIB) -> Starlette:
+def rest_routes(calls: Calls, *, max_body: int = 8 * MIB, max_files: int = 512 * MIB) -> list[Call]:
     """Every route of port 8000, of which the wire answers inference itself.
 
     max_body   bytes of a body
     max_files  bytes of the body of a load call, where it may bring files
     """
-    routes = [
+    return [
         *StatisticsRoutes(calls.statistics).routes(),
         *MetadataRoutes(calls.metadata).routes(),
         *Config(calls.manager).routes(),
@@ -43,8 +47,13 @@ def rest_app(calls: Calls, *, max_body: int = 8 * MIB, max_files: int = 512 * MI
         *OpenApi(calls.manager).routes(),
         *_infer_routes(),
     ]
+
+
+def rest_app(routes: Sequence[Call], doorman: Doorman) -> Starlette:
+    """The application of these routes, behind the doorman of the port."""
     handlers = dict.fromkeys((SluiceError, HTTPException, Exception), on_error)
-    app = Starlette(routes=routes, exception_handlers=handlers, middleware=[Middleware(Paths)])
+    middleware = [Middleware(Guarded, doorman=doorman), Middleware(Paths)]
+    app = Starlette(routes=routes, exception_handlers=handlers, middleware=middleware)
     app.router.redirect_slashes = False  # `Paths` has taken them off: clients that POST do not follow
     return app
 
@@ -62,18 +71,16 @@ class Paths:
             if b"%2f" in scope.get("raw_path", b"").lower():
                 await Response(body_of("Not Found"), 404, media_type="application/json")(scope, receive, send)
                 return
-            path = scope["path"]
-            if len(path) > 1 and path.endswith("/"):
-                scope = {**scope, "path": path[:-1]}
+            scope = normal(scope)
         await self._app(scope, receive, send)
 
 
-def _infer_routes() -> list[Route]:
+def _infer_routes() -> list[Call]:
     """Here for the answer to a wrong verb: the wire takes POST before it comes to this application."""
     model = "/v2/models/{model}"
     return [
-        Route(f"{model}/infer", _infer, methods=["POST"]),
-        Route(f"{model}/versions/{{version}}/infer", _infer, methods=["POST"]),
+        Call(f"{model}/infer", _infer, INFER, methods=["POST"]),
+        Call(f"{model}/versions/{{version}}/infer", _infer, INFER, methods=["POST"]),
     ]
 
 

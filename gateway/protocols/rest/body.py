@@ -9,7 +9,6 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from gateway.core.errors import Cancelled, InvalidArgument, TooLarge, Unsupported
-from gateway.protocols.bearer import presented
 
 T = TypeVar("T")
 
@@ -21,11 +20,6 @@ def reply(document: Any, status: int = 200) -> Response:
 def empty() -> Response:
     """What the reference server answers where there is nothing to say: 200, no body."""
     return Response()
-
-
-def token(request: Request) -> bytes:
-    """What the caller presents as Bearer token; empty where there is none."""
-    return presented(request.headers.raw)
 
 
 async def read(request: Request, limit: int) -> bytes:

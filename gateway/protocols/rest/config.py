@@ -4,22 +4,23 @@ from __future__ import annotations
 
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
 
 from gateway.models.manager import Manager
+from gateway.protocols.oip.access import READ
 from gateway.protocols.oip.versions import pinned
 from gateway.protocols.rest.body import reply
+from gateway.protocols.route import Call
 
 
 class Config:
     def __init__(self, manager: Manager) -> None:
         self._manager = manager
 
-    def routes(self) -> list[Route]:
+    def routes(self) -> list[Call]:
         model = "/v2/models/{model}"
         return [
-            Route(f"{model}/config", self.config, methods=["GET"]),
-            Route(f"{model}/versions/{{version}}/config", self.config, methods=["GET"]),
+            Call(f"{model}/config", self.config, READ),
+            Call(f"{model}/versions/{{version}}/config", self.config, READ),
         ]
 
     async def config(self, request: Request) -> Response:

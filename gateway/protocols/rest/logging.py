@@ -6,10 +6,11 @@ from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
 
+from gateway.protocols.oip.access import READ
 from gateway.protocols.oip.logsettings import Logging
-from gateway.protocols.rest.body import parse, read, reply, token
+from gateway.protocols.rest.body import parse, read, reply
+from gateway.protocols.route import Call
 
 
 class LoggingRoutes:
@@ -17,12 +18,11 @@ class LoggingRoutes:
         self._logging = logging
         self._max_body = max_body
 
-    def routes(self) -> list[Route]:
-        return [Route("/v2/logging", self.settings, methods=["GET", "POST"])]
+    def routes(self) -> list[Call]:
+        return [Call("/v2/logging", self.settings, {"GET": READ, "POST": self._logging.need})]
 
     async def settings(self, request: Request) -> Response:
         """GET tells them, POST changes those that are named; both answer with all of them."""
         if request.method == "POST":
-            self._logging.check(token(request))
             await self._logging.change(parse(await read(request, self._max_body), dict[str, Any]))
         return reply(self._logging.current())

@@ -4,27 +4,28 @@ from __future__ import annotations
 
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
 
+from gateway.protocols.oip.access import FREE, READ
 from gateway.protocols.oip.metadata import Metadata
 from gateway.protocols.rest.body import reply
+from gateway.protocols.route import Call
 
 
 class MetadataRoutes:
     def __init__(self, metadata: Metadata) -> None:
         self._metadata = metadata
 
-    def routes(self) -> list[Route]:
+    def routes(self) -> list[Call]:
         model = "/v2/models/{model}"
         version = f"{model}/versions/{{version}}"
         return [
-            Route("/v2", self.server, methods=["GET"]),
-            Route("/v2/health/live", self.live, methods=["GET"]),
-            Route("/v2/health/ready", self.ready, methods=["GET"]),
-            Route(model, self.model, methods=["GET"]),
-            Route(version, self.model, methods=["GET"]),
-            Route(f"{model}/ready", self.model_ready, methods=["GET"]),
-            Route(f"{version}/ready", self.model_ready, methods=["GET"]),
+            Call("/v2", self.server, READ),
+            Call("/v2/health/live", self.live, FREE),
+            Call("/v2/health/ready", self.ready, FREE),
+            Call(model, self.model, READ),
+            Call(version, self.model, READ),
+            Call(f"{model}/ready", self.model_ready, READ),
+            Call(f"{version}/ready", self.model_ready, READ),
         ]
 
     async def server(self, request: Request) -> Response:

@@ -10,11 +10,13 @@ from typing import Any
 from msgspec import UNSET, Struct, UnsetType, field
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
 
 from gateway.core.errors import InvalidArgument
+from gateway.protocols.doorman import caller, rights
+from gateway.protocols.oip.access import READ
 from gateway.protocols.oip.repository import Load, ModelRepository
-from gateway.protocols.rest.body import empty, parse, read, reply, token
+from gateway.protocols.rest.body import empty, parse, read, reply
+from gateway.protocols.route import Call
 
 
 class IndexRequest(Struct):
@@ -52,12 +54,12 @@ class RepositoryRoutes:
         self._max_body = max_body
         self._max_load = max(max_body, max_files) if repository.load_files else max_body
 
-    def routes(self) -> list[Route]:
+    def routes(self) -> list[Call]:
         model = "/v2/repository/models/{model}"
         return [
-            Route("/v2/repository/index", self.index, methods=["POST"]),
-            Route(f"{model}/load", self.load, methods=["POST"]),
-            Route(f"{model}/unload", self.unload, methods=["POST"]),
+            Call("/v2/repository/index", self.index, READ, methods=["POST"]),
+            Call(f"{model}/load", self.load, self._repository.need, methods=["POST"]),
+            Call(f"{model}/unload", self.unload, self._repository.need, methods=["POST"]),
         ]
 
     async def index(self, request: Request) -> Response:
@@ -65,22 +67,20 @@ class RepositoryRoutes:
         return reply(
             [
                 IndexEntry(status.name, status.version or UNSET, status.state or UNSET, status.reason or UNSET)
-                for status in await self._repository.index(ready=asked.ready)
+                for status in await self._repository.index(rights(request), ready=asked.ready)
             ]
         )
 
     async def load(self, request: Request) -> Response:
-        self._repository.gate.check(token(request))
         body = await read(request, self._max_load)
         # Decoding base64 of a whole model takes long enough to be felt by predictions.
         load = await asyncio.to_thread(self._parse_load, body)
-        await self._repository.load(request.path_params["model"], load, _origin(request))
+        await self._repository.load(request.path_params["model"], load, caller(request, "rest"))
         return empty()
 
     async def unload(self, request: Request) -> Response:
-        self._repository.gate.check(token(request))
         parse(await read(request, self._max_body), UnloadRequest)
-        await self._repository.unload(request.path_params["model"], _origin(request))
+        await self._repository.unload(request.path_params["model"], caller(request, "rest"))
         return empty()
 
     def _parse_load(self, body: bytes) -> Load:
@@ -94,7 +94,3 @@ def _decode(name: str, value: Any) -> bytes:
         return base64.b64decode(value, validate=True)
     except (binascii.Error, ValueError) as error:
         raise InvalidArgument(f"load parameter '{name}' is not base64: {error}") from error
-
-
-def _origin(request: Request) -> str:
-    return f"rest {request.client.host}" if request.client else "rest"

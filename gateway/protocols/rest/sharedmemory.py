@@ -7,10 +7,11 @@ from typing import Final
 from msgspec import Struct
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
 
+from gateway.protocols.oip.access import READ
 from gateway.protocols.oip.sharedmemory import SystemSharedMemory, no_cuda_region, refuse_cuda
-from gateway.protocols.rest.body import empty, parse, read, reply, token
+from gateway.protocols.rest.body import empty, parse, read, reply
+from gateway.protocols.route import Call
 
 SYSTEM: Final = "/v2/systemsharedmemory"
 CUDA: Final = "/v2/cudasharedmemory"
@@ -27,28 +28,28 @@ class SystemSharedMemoryRoutes:
         self._memory = memory
         self._max_body = max_body
 
-    def routes(self) -> list[Route]:
+    def routes(self) -> list[Call]:
+        need, status = self._memory.need, self._memory.status_need
         region = f"{SYSTEM}/region/{{region}}"
         return [
-            Route(f"{SYSTEM}/status", self.status, methods=["GET"]),
-            Route(f"{region}/status", self.status, methods=["GET"]),
-            Route(f"{region}/register", self.register, methods=["POST"]),
-            Route(f"{region}/unregister", self.unregister, methods=["POST"]),
-            Route(f"{SYSTEM}/unregister", self.unregister, methods=["POST"]),
+            Call(f"{SYSTEM}/status", self.status, status),
+            Call(f"{region}/status", self.status, status),
+            Call(f"{region}/register", self.register, need, methods=["POST"]),
+            Call(f"{region}/unregister", self.unregister, need, methods=["POST"]),
+            Call(f"{SYSTEM}/unregister", self.unregister, need, methods=["POST"]),
         ]
 
     async def status(self, request: Request) -> Response:
-        found = self._memory.status(request.path_params.get("region", ""), token(request))
+        found = self._memory.status(request.path_params.get("region", ""))
         return reply([status._asdict() for status in found])
 
     async def register(self, request: Request) -> Response:
-        self._memory.check(token(request))
         asked = parse(await read(request, self._max_body), Registration)
         await self._memory.register(request.path_params["region"], asked.key, asked.offset, asked.byte_size)
         return empty()
 
     async def unregister(self, request: Request) -> Response:
-        await self._memory.unregister(request.path_params.get("region", ""), token(request))
+        await self._memory.unregister(request.path_params.get("region", ""))
         return empty()
 
 
@@ -65,12 +66,12 @@ async def _cuda_unregister(request: Request) -> Response:
     return empty()
 
 
-def cuda_routes() -> list[Route]:
+def cuda_routes() -> list[Call]:
     region = f"{CUDA}/region/{{region}}"
     return [
-        Route(f"{CUDA}/status", _cuda_status, methods=["GET"]),
-        Route(f"{region}/status", _cuda_status, methods=["GET"]),
-        Route(f"{region}/register", _cuda_register, methods=["POST"]),
-        Route(f"{region}/unregister", _cuda_unregister, methods=["POST"]),
-        Route(f"{CUDA}/unregister", _cuda_unregister, methods=["POST"]),
+        Call(f"{CUDA}/status", _cuda_status, READ),
+        Call(f"{region}/status", _cuda_status, READ),
+        Call(f"{region}/register", _cuda_register, READ, methods=["POST"]),
+        Call(f"{region}/unregister", _cuda_unregister, READ, methods=["POST"]),
+        Call(f"{CUDA}/unregister", _cuda_unregister, READ, methods=["POST"]),
     ]

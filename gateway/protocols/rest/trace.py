@@ -6,11 +6,12 @@ from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
 
 from gateway.core.errors import InvalidArgument
+from gateway.protocols.oip.access import READ
 from gateway.protocols.oip.trace import Trace
-from gateway.protocols.rest.body import parse, read, reply, token
+from gateway.protocols.rest.body import parse, read, reply
+from gateway.protocols.route import Call
 
 
 class TraceRoutes:
@@ -18,17 +19,17 @@ class TraceRoutes:
         self._trace = trace
         self._max_body = max_body
 
-    def routes(self) -> list[Route]:
+    def routes(self) -> list[Call]:
+        needs = {"GET": READ, "POST": self._trace.need}
         return [
-            Route("/v2/trace/setting", self.settings, methods=["GET", "POST"]),
-            Route("/v2/models/{model}/trace/setting", self.settings, methods=["GET", "POST"]),
+            Call("/v2/trace/setting", self.settings, needs),
+            Call("/v2/models/{model}/trace/setting", self.settings, needs),
         ]
 
     async def settings(self, request: Request) -> Response:
         """GET tells them, POST changes those that are named; both answer with all of them."""
         model = request.path_params.get("model", "")
         if request.method == "POST":
-            self._trace.check(token(request))
             given = parse(await read(request, self._max_body), dict[str, Any])
             await self._trace.change({name: _values(name, value) for name, value in given.items()}, model)
         current = self._trace.current(model)

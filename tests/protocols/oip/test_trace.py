@@ -15,7 +15,7 @@ CONTEXT = b"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
 def _trace(tracer: Tracer | None) -> Trace:
     manager: Any = None  # asked for models only
-    return Trace(manager, Gate("trace", "restricted.trace", "open", ""), tracer)
+    return Trace(manager, Gate("trace", "restricted.trace", "open"), tracer)
 
 
 def test_off() -> None:

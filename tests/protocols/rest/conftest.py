@@ -9,12 +9,17 @@ import pytest
 import uvicorn
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from gateway.core.errors import SluiceError
+from gateway.protocols.checkpoint import Checkpoint
+from gateway.protocols.doorman import Doorman, Guarded
 from gateway.protocols.errors import on_error
+from gateway.security.guard import Guard
 
+TOKEN = "t"
 Serve = Callable[[list[Route]], httpx.Client]
 
 
@@ -42,12 +47,15 @@ def stage() -> Iterator[tuple[Stage, httpx.Client]]:
 
 @pytest.fixture
 def serve(stage: tuple[Stage, httpx.Client]) -> Serve:
-    """A client of a server that has only the routes given. The last call in a test counts."""
+    """A client of a server that has only the routes given, and `TOKEN` for the admin token. The last call in a test
+    counts."""
     current, client = stage
 
     def serve(routes: list[Route]) -> httpx.Client:
         handlers = dict.fromkeys((SluiceError, HTTPException, Exception), on_error)
-        current.app = Starlette(routes=routes, exception_handlers=handlers)
+        doorman = Doorman(Checkpoint(Guard(TOKEN), "rest"), routes)
+        guarded = [Middleware(Guarded, doorman=doorman)]
+        current.app = Starlette(routes=routes, exception_handlers=handlers, middleware=guarded)
         client.headers.pop("Authorization", None)
         return client
 

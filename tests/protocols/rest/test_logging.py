@@ -40,7 +40,7 @@ def output() -> Iterator[io.StringIO]:
 
 @pytest.fixture
 def client(serve: Callable[[list[Route]], httpx.Client], output: io.StringIO) -> httpx.Client:
-    return serve(LoggingRoutes(Logging(Gate("logging", "restricted.logging", "open", "")), 1000).routes())
+    return serve(LoggingRoutes(Logging(Gate("logging", "restricted.logging", "open")), 1000).routes())
 
 
 def _logged(output: io.StringIO) -> list[str]:
@@ -107,7 +107,7 @@ def test_what_cannot_be_set(client: httpx.Client, changes: dict[str, Any], messa
 def test_changing_is_restricted_and_reading_is_not(
     serve: Callable[[list[Route]], httpx.Client], output: io.StringIO
 ) -> None:
-    client = serve(LoggingRoutes(Logging(Gate("logging", "restricted.logging", "token", "t")), 1000).routes())
+    client = serve(LoggingRoutes(Logging(Gate("logging", "restricted.logging", "token")), 1000).routes())
     assert client.get("/v2/logging").status_code == 200
     assert client.post("/v2/logging", json={}).status_code == 401
     assert client.post("/v2/logging", json={}, headers={"Authorization": "Bearer t"}).status_code == 200

@@ -9,6 +9,7 @@ import pytest
 from starlette.routing import Route
 
 from gateway.codecs.sharedmemory import Regions
+from gateway.core.errors import Unsupported
 from gateway.protocols.oip.access import Gate
 from gateway.protocols.oip.sharedmemory import SystemSharedMemory
 from gateway.protocols.rest.sharedmemory import SystemSharedMemoryRoutes, cuda_routes
@@ -20,7 +21,7 @@ CUDA = "/v2/cudasharedmemory"
 
 
 def _client(serve: Serve, access: Access, regions: Regions | None = None) -> httpx.Client:
-    gate = Gate("system shared memory", "restricted.shared_memory", access, "t")
+    gate = Gate("system shared memory", "restricted.shared_memory", access, Unsupported)
     memory = SystemSharedMemory(regions or Regions(), gate)
     return serve([*SystemSharedMemoryRoutes(memory, 1000).routes(), *cuda_routes()])
 

@@ -8,36 +8,39 @@ from urllib.parse import quote
 
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
 
 from gateway import __version__
 from gateway.core.errors import SluiceError
 from gateway.core.signature import Signature
 from gateway.models.manager import Manager
+from gateway.protocols.doorman import rights
+from gateway.protocols.oip.access import READ
 from gateway.protocols.oip.versions import numbers, pinned, ready_models
 from gateway.protocols.rest.body import reply
 from gateway.protocols.rest.openapi.components import components
 from gateway.protocols.rest.openapi.model import component, data_schemas, model_schemas
 from gateway.protocols.rest.openapi.operation import Schema, binary, operation, ref
 from gateway.protocols.rest.openapi.paths import fixed_paths
+from gateway.protocols.route import Call
+from gateway.security.grant import Rights
 
 
 class OpenApi:
     def __init__(self, manager: Manager) -> None:
         self._manager = manager
 
-    def routes(self) -> list[Route]:
-        return [Route("/v2/openapi.json", self.document, methods=["GET"])]
+    def routes(self) -> list[Call]:
+        return [Call("/v2/openapi.json", self.document, READ)]
 
     async def document(self, request: Request) -> Response:
-        return reply(document(self._manager))
+        return reply(document(self._manager, rights(request)))
 
 
-def document(manager: Manager) -> dict[str, Any]:
-    """The whole document, of what is loaded now."""
+def document(manager: Manager, rights: Rights) -> dict[str, Any]:
+    """The whole document, of what is loaded now and the caller may see."""
     paths = fixed_paths()
     schemas = components() | data_schemas()
-    for model, version, default, signature in _loaded(manager):
+    for model, version, default, signature in _loaded(manager, rights):
         schemas |= model_schemas(model, version, signature)
         name = quote(model, safe="")
         one = _infer(model, version, f"Infer: {model} version {version}")
@@ -59,9 +62,9 @@ def document(manager: Manager) -> dict[str, Any]:
     }
 
 
-def _loaded(manager: Manager) -> Iterator[tuple[str, str, bool, Signature]]:
+def _loaded(manager: Manager, rights: Rights) -> Iterator[tuple[str, str, bool, Signature]]:
     """Model, version, whether it is the model's default one, signature."""
-    for model in ready_models(manager):
+    for model in filter(lambda name: rights.may("read", name), ready_models(manager)):
         try:
             with pinned(manager, model, "") as handle:
                 default = handle.id.version
