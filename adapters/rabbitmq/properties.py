@@ -8,6 +8,7 @@ from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
 from pamqp import decode
+from pamqp.exceptions import PAMQPException
 
 from gateway.core.stream import Headers
 
@@ -46,7 +47,7 @@ def parse(data: bytes) -> Properties:
     """From the flags on. Raises ValueError. What a producer says with each message again is parsed once."""
     try:
         return _parse(data)
-    except (struct.error, IndexError, UnicodeDecodeError) as error:
+    except (struct.error, IndexError, ValueError, KeyError, OverflowError, PAMQPException) as error:
         raise ValueError(f"its properties cannot be read: {error}") from error
 
 

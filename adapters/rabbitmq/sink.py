@@ -88,6 +88,7 @@ class RabbitSink:
         had = self._had.get(key, set())
         wanted = [at for at, name in enumerate(batch.ids) if name not in had] if had else range(len(batch))
         if not wanted:
+            self._had.pop(key, None)
             return
         routes = self._routes(rows, wanted)
         publication = Publication(batch.ids, len(wanted))

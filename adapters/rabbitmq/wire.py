@@ -17,6 +17,7 @@ from typing import Any, Final, NamedTuple
 
 from pamqp import commands, frame
 from pamqp.base import Frame
+from pamqp.exceptions import PAMQPException
 
 from adapters.rabbitmq.settings import Address, Broker
 from gateway import __version__
@@ -199,7 +200,7 @@ class Wire(asyncio.Protocol):
                 return
             try:
                 self._take(kind, channel, data, at + 7, stop)
-            except (struct.error, IndexError, ValueError, KeyError) as error:
+            except (struct.error, IndexError, ValueError, KeyError, PAMQPException) as error:
                 self._lose(Transient(f"{self._address} sent a frame that cannot be read: {error}"))
                 return
             at = stop + 1

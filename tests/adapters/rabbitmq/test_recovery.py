@@ -1,0 +1,83 @@
+"""A broker that is killed, restarted, blocked, out of patience: each message is answered, whatever happens."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+
+import pytest
+from queuecopy import Copy, connected, running, sink, source, until
+from servers.rabbitmq import RabbitMQ
+
+from gateway.core.stream import Batch, Credit, Rows, Token, Transient
+
+MANY = [b"%d" % n for n in range(1500)]
+
+
+@pytest.fixture
+def queues(own_rabbitmq: RabbitMQ, kind: str) -> Iterator[tuple[str, str]]:
+    names = own_rabbitmq.queue(type=kind), own_rabbitmq.queue(type=kind)
+    yield names
+    own_rabbitmq.delete(*names)
+
+
+@pytest.mark.parametrize(("kind", "end"), [("classic", RabbitMQ.kill), ("quorum", RabbitMQ.stop)])
+def test_ended_in_the_middle(own_rabbitmq: RabbitMQ, queues: tuple[str, str], end: Callable[[RabbitMQ], None]) -> None:
+    given, taken = queues
+    own_rabbitmq.publish(given, MANY)
+
+    async def run() -> None:
+        copy = Copy(source(own_rabbitmq.url, given), sink(own_rabbitmq.url, taken), Credit(50, 1 << 20))
+        async with running(copy):
+            await until(lambda: len(copy.done) >= 300)
+            await asyncio.to_thread(end, own_rabbitmq)
+            assert len(copy.done) < len(MANY)
+            await asyncio.to_thread(own_rabbitmq.start)
+            await until(lambda: copy.done == set(MANY))
+        assert copy.troubles
+
+    asyncio.run(run())
+    # some twice: the broker does not confirm acknowledgements, and forgets those that were not on its disk
+    assert set(own_rabbitmq.bodies(taken)) == set(MANY)
+    assert own_rabbitmq.depth(given) == 0
+
+
+@pytest.mark.parametrize("kind", ["classic"])
+def test_a_broker_that_is_short_of_memory(own_rabbitmq: RabbitMQ, queues: tuple[str, str]) -> None:
+    async def run() -> None:
+        async with connected(sink(own_rabbitmq.url, queues[1], confirm_seconds=0.5)) as out:
+            first = Rows(Batch(["1"], [b"1"]), Token("l", 1, 1))
+            await out.write(first)
+            await asyncio.to_thread(own_rabbitmq.control, "set_vm_memory_high_watermark", "absolute", "1")
+            # it says so to those who publish; what was on its way is confirmed when it can be
+            writing = asyncio.create_task(out.write(Rows(Batch(["2"], [b"2"]), Token("l", 1, 2))))
+            await until(lambda: bool(out._link.wire.blocked))
+            with pytest.raises(Transient, match="takes no messages: low on memory"):
+                await out.write(Rows(Batch(["3"], [b"3"]), Token("l", 1, 3)))
+            assert not writing.done()
+            await asyncio.to_thread(own_rabbitmq.control, "set_vm_memory_high_watermark", "0.6")
+            await writing
+            await until(lambda: not out._link.wire.blocked)
+            await out.write(Rows(Batch(["3"], [b"3"]), Token("l", 1, 3)))
+
+    asyncio.run(run())
+    assert own_rabbitmq.bodies(queues[1]) == [b"1", b"2", b"3"]
+
+
+@pytest.mark.parametrize("kind", ["classic"])
+def test_a_broker_that_stands_still_is_given_up(own_rabbitmq: RabbitMQ, queues: tuple[str, str]) -> None:
+    own_rabbitmq.publish(queues[0], MANY[:100])
+
+    async def run() -> None:
+        inp = source(own_rabbitmq.url, queues[0], heartbeat_seconds=1, connect_seconds=2)
+        out = sink(own_rabbitmq.url, queues[1], heartbeat_seconds=1, connect_seconds=2)
+        copy = Copy(inp, out, Credit(1, 1 << 20))
+        async with running(copy):
+            await until(lambda: len(copy.done) >= 5)
+            own_rabbitmq.pause()
+            await until(lambda: any("silent" in trouble for trouble in copy.troubles))
+            own_rabbitmq.resume()
+            await until(lambda: len(copy.done) == 100)
+
+    asyncio.run(run())
+    assert set(own_rabbitmq.bodies(queues[1])) == set(MANY[:100])

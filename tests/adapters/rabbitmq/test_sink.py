@@ -1,0 +1,255 @@
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import amqp
+import pytest
+from queuecopy import CONTEXT, WIDE, Copy, connected, running, sink, source, until
+from servers.proxy import Proxy
+from servers.rabbitmq import Queues
+
+from adapters.rabbitmq import RabbitInput, adapter
+from gateway.core.errors import InvalidArgument
+from gateway.core.stream import Batch, DataError, Rows, Token, Transient
+
+FROM = Token("lane", 1, 1)
+
+
+def rows(*values: bytes, headers: Sequence[Any] = (), names: Sequence[str] = ()) -> Rows:
+    return Rows(Batch(names or [f"id-{n}" for n in range(len(values))], values, headers=headers), FROM)
+
+
+def test_messages_carry_ids_headers_and_are_persistent(rabbitmq: Queues, rabbitmq_queue: str) -> None:
+    async def run() -> None:
+        async with connected(sink(rabbitmq.url, rabbitmq_queue, content_type="application/json")) as out:
+            headers = [(("sluice-version", b"3"), ("amqp.correlation_id", b"c"), ("bin", b"\xff"))]
+            await out.write(Rows(Batch(["a"], [b"1"], headers=headers, timestamps=[1_700_000_000_000]), FROM))
+
+    asyncio.run(run())
+    (message,) = rabbitmq.take(rabbitmq_queue)
+    found = message.properties
+    assert found["message_id"] == "a"
+    assert found["correlation_id"] == "c"
+    assert found["delivery_mode"] == 2
+    assert found["content_type"] == "application/json"
+    assert found["application_headers"]["sluice-version"] == "3"
+    assert set(found["application_headers"]) == {"sluice-version", "bin"}
+    assert found["timestamp"] is not None
+
+
+def test_bodies_of_every_size(rabbitmq: Queues, rabbitmq_queue: str) -> None:
+    bodies = [b"", b"x", b"y" * 131064, b"z" * 131065, b"w" * 5_000_000]
+
+    async def run() -> None:
+        async with connected(sink(rabbitmq.url, rabbitmq_queue)) as out:
+            await out.write(rows(*bodies))
+        async with connected(source(rabbitmq.url, rabbitmq_queue)) as inp:
+            await until(lambda: len(inp._inbox) == len(bodies))
+            assert (await inp.read(WIDE))[0].values == bodies
+
+    asyncio.run(run())
+
+
+def test_several_lanes_write_at_the_same_time(rabbitmq: Queues, rabbitmq_queue: str) -> None:
+    async def run() -> None:
+        async with connected(sink(rabbitmq.url, rabbitmq_queue)) as out:
+            writes = [
+                out.write(Rows(Batch([f"{k}-{n}" for n in range(700)], [b"x" * 700] * 700), Token(str(k), 1, 1)))
+                for k in range(6)
+            ]
+            await asyncio.gather(*writes)
+            assert out._open == {}
+
+    asyncio.run(run())
+    assert rabbitmq.depth(rabbitmq_queue) == 4200
+
+
+def test_results_that_no_queue_takes_wait_for_one(rabbitmq: Queues) -> None:
+    async def run() -> None:
+        with pytest.raises(Transient, match="NOT_FOUND - no queue 't-none'"):
+            await sink(rabbitmq.url, "t-none").connect()
+        queue = await asyncio.to_thread(rabbitmq.queue, type="classic")
+        async with connected(sink(rabbitmq.url, queue)) as out:
+            await out.write(rows(b"1"))
+            await asyncio.to_thread(rabbitmq.delete, queue)
+            with pytest.raises(Transient, match=f"no queue takes what is published .*'{queue}': NO_ROUTE"):
+                await out.write(rows(b"2", b"3"))
+            await asyncio.to_thread(rabbitmq.queue, queue, type="classic")
+            await out.write(rows(b"2", b"3"))
+        assert await asyncio.to_thread(rabbitmq.bodies, queue) == [b"2", b"3"]
+        await asyncio.to_thread(rabbitmq.delete, queue)
+
+    asyncio.run(run())
+
+
+def test_a_full_queue_is_waited_for_and_nothing_is_published_twice(rabbitmq: Queues) -> None:
+    queue = rabbitmq.queue(type="classic", max_length=3, overflow="reject-publish")
+
+    async def run() -> None:
+        async with connected(sink(rabbitmq.url, queue)) as out:
+            with pytest.raises(Transient, match="refused 2 messages: a queue is full"):
+                await out.write(rows(*[b"%d" % n for n in range(5)]))
+            assert await asyncio.to_thread(rabbitmq.bodies, queue) == [b"0", b"1", b"2"]
+            await out.write(rows(*[b"%d" % n for n in range(5)]))
+            assert await asyncio.to_thread(rabbitmq.bodies, queue) == [b"3", b"4"]
+            await out.write(rows(b"0"))  # the next batch is another one
+            assert await asyncio.to_thread(rabbitmq.bodies, queue) == [b"0"]
+
+    asyncio.run(run())
+    rabbitmq.delete(queue)
+
+
+def test_an_exchange(rabbitmq: Queues, rabbitmq_queue: str) -> None:
+    with rabbitmq.channel() as channel:
+        channel.exchange_declare("t-ex", "topic", durable=True, auto_delete=False)
+        channel.queue_bind(rabbitmq_queue, "t-ex", "a.*")
+
+    async def run() -> None:
+        async with connected(sink(rabbitmq.url, "a.b", exchange="t-ex")) as out:
+            await out.write(rows(b"1"))
+        async with connected(sink(rabbitmq.url, "no.b", exchange="t-ex")) as out:
+            with pytest.raises(Transient, match=r"exchange 't-ex', routing key 'no\.b': NO_ROUTE"):
+                await out.write(rows(b"1"))
+        with pytest.raises(Transient, match="no exchange 't-nowhere'"):
+            await sink(rabbitmq.url, "a", exchange="t-nowhere").connect()
+
+    asyncio.run(run())
+    assert rabbitmq.bodies(rabbitmq_queue) == [b"1"]
+    with rabbitmq.channel() as channel:
+        channel.exchange_delete("t-ex")
+
+
+@contextmanager
+def asking(broker: Queues, queue: str, reply_to: str, questions: int) -> Iterator[dict[str, bytes]]:
+    """py-amqp in a thread of its own, as a plain client: asks, and waits until all is answered."""
+    answers: dict[str, bytes] = {}
+
+    def ask() -> None:
+        with broker.channel() as channel:
+            reply = reply_to or channel.queue_declare(exclusive=True).queue
+            channel.basic_consume(
+                reply, no_ack=True, callback=lambda m: answers.__setitem__(m.properties["correlation_id"], m.body)
+            )
+            for n in range(questions):
+                asked = amqp.Message(b"%d" % n, reply_to=reply, correlation_id=f"c{n}")
+                channel.basic_publish(asked, "", queue)
+            while len(answers) < questions:
+                channel.connection.drain_events(timeout=20)
+
+    thread = threading.Thread(target=ask)
+    thread.start()
+    try:
+        yield answers
+    finally:
+        thread.join(30)
+
+
+@pytest.mark.parametrize("reply_to", ["", "amq.rabbitmq.reply-to"])
+def test_who_asks_over_a_queue_is_answered(rabbitmq: Queues, rabbitmq_queue: str, reply_to: str) -> None:
+    async def run() -> None:
+        copy = Copy(source(rabbitmq.url, rabbitmq_queue), sink(rabbitmq.url, reply=True))
+        async with running(copy):
+            with asking(rabbitmq, rabbitmq_queue, reply_to, 20) as answers:
+                await until(lambda: len(answers) == 20)
+            assert answers == {f"c{n}": b"%d" % n for n in range(20)}
+        assert copy.troubles == []
+
+    asyncio.run(run())
+
+
+def test_who_went_away_is_a_data_error_and_the_others_are_answered_once(rabbitmq: Queues, rabbitmq_queue: str) -> None:
+    async def run() -> None:
+        headers: list[Any] = [(("amqp.reply_to", rabbitmq_queue.encode()),) for _ in range(5)]
+        headers[2] = (("amqp.reply_to", b"amq.gen-gone"),)
+        async with connected(sink(rabbitmq.url, reply=True)) as out:
+            batch = Batch([f"id-{n}" for n in range(5)], [b"%d" % n for n in range(5)], headers=headers)
+            with pytest.raises(DataError, match=r"nobody waits for the reply at 'amq\.gen-gone': NO_ROUTE") as error:
+                await out.write(Rows(batch, FROM))
+            assert error.value.record == 2
+            await out.write(Rows(batch.take([0, 1, 3, 4]), FROM))
+            with pytest.raises(DataError, match="names no reply_to") as error:
+                await out.write(rows(b"1", b"2", headers=[headers[0], ()]))
+            assert error.value.record == 1
+
+    asyncio.run(run())
+    assert rabbitmq.bodies(rabbitmq_queue) == [b"0", b"1", b"3", b"4"]
+
+
+def test_a_connection_that_breaks_before_the_confirm(rabbitmq: Queues, rabbitmq_queue: str) -> None:
+    async def run() -> None:
+        async with Proxy(rabbitmq.url) as proxy, connected(sink(proxy.url, rabbitmq_queue)) as out:
+            proxy.cut = lambda data: "after" if b"payload" in data else ""
+            with pytest.raises(Transient, match="is lost"):
+                await out.write(rows(b"payload"))
+            with pytest.raises(Transient):
+                await out.write(rows(b"payload"))
+            proxy.cut = lambda data: ""
+            await out.connect()
+            await out.write(rows(b"payload"))
+
+    asyncio.run(run())
+    # the first one arrived: at least once
+    assert rabbitmq.bodies(rabbitmq_queue) == [b"payload", b"payload"]
+
+
+def test_a_confirm_that_does_not_come(rabbitmq: Queues, rabbitmq_queue: str) -> None:
+    async def run() -> None:
+        async with Proxy(rabbitmq.url) as proxy, connected(sink(proxy.url, rabbitmq_queue, confirm_seconds=0.5)) as out:
+            proxy.silent()
+            with pytest.raises(Transient, match="has not confirmed a batch within"):
+                await out.write(rows(b"1"))
+            with pytest.raises(Transient, match="not connected"):
+                await out.write(rows(b"1"))
+            proxy.speak()
+            await out.connect()
+            await out.write(rows(b"1"))
+
+    asyncio.run(run())
+    assert rabbitmq.bodies(rabbitmq_queue) == [b"1"]
+
+
+def test_a_write_that_is_cancelled_leaves_no_trace(rabbitmq: Queues, rabbitmq_queue: str) -> None:
+    async def run() -> None:
+        async with connected(sink(rabbitmq.url, rabbitmq_queue)) as out:
+            for turns in range(5):
+                task = asyncio.create_task(out.write(rows(*[b"x" * 1000] * 2000)))
+                for _ in range(turns):
+                    await asyncio.sleep(0)
+                task.cancel()
+                await asyncio.gather(task, return_exceptions=True)
+            await out.write(rows(b"last", names=["last"]))
+            await until(lambda: not out._open)
+
+    asyncio.run(run())
+    assert rabbitmq.bodies(rabbitmq_queue)[-1] == b"last"
+
+
+def test_redrive_puts_a_message_back(rabbitmq: Queues, rabbitmq_queue: str) -> None:
+    assert adapter.redrive is not None
+
+    async def run() -> None:
+        assert adapter.redrive is not None
+        out = adapter.redrive.open(RabbitInput(url=rabbitmq.url, queue=rabbitmq_queue), CONTEXT)
+        async with connected(out):
+            await out.write(rows(b"1", headers=[(("h", b"v"),)]))
+
+    asyncio.run(run())
+    (message,) = rabbitmq.take(rabbitmq_queue)
+    assert message.body == b"1"
+    assert message.properties["application_headers"] == {"h": "v"}
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({}, "neither exchange, routing_key nor reply"),
+        ({"exchange": "e", "declare": True}, r"rabbitmq\.declare is for a queue"),
+    ],
+)
+def test_settings_that_cannot_be(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(InvalidArgument, match=message):
+        sink("amqp://a/", **settings)
