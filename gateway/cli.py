@@ -24,6 +24,7 @@ COMMANDS: Final = {
     "infer": "Send rows from a file to a model.",
     "workers": "List the worker processes, and replace them without losing a request.",
     "streams": "Score records of databases, queues, topics and files.",
+    "keys": "Create, list and revoke API keys.",
     "audit": "Show who changed what, and when.",
     "machines": "Show the gateways that share a store, and what each has in force.",
 }

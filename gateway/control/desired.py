@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
+from typing import Final
 
-from gateway.core.errors import InvalidArgument
+from gateway.core.errors import InvalidArgument, NotFound
 from gateway.models.names import check_label, is_version
 from gateway.routing.split import Split
 from gateway.settings import Settings
-from gateway.store.contract import DesiredModel, DesiredSplit, Mutation, State
+from gateway.store.contract import ApiKey, DesiredModel, DesiredSplit, Mutation, State
 
 Labels = Mapping[str, str]
+
+#: keys that were revoked, of which a record is kept
+MOST_REVOKED: Final = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,3 +124,35 @@ def with_model(model: str, loaded: bool, config: str = "", files: Mapping[str, s
         return replace(state, models={**state.models, model: wanted})
 
     return mutation
+
+
+def with_key(key_id: str, key: ApiKey) -> Mutation:
+    """Of keys that were revoked long ago the oldest are forgotten."""
+
+    def mutation(state: State) -> State:
+        keys = {**state.keys, key_id: key}
+        revoked = sorted((kept.expires, name) for name, kept in keys.items() if kept.revoked)
+        for _, name in revoked[: max(0, len(revoked) - MOST_REVOKED)]:
+            del keys[name]
+        return replace(state, keys=keys)
+
+    return mutation
+
+
+def without_keys(key_ids: Collection[str], now: float) -> Mutation:
+    """They are kept as revoked: so that the list shows them, and that ports which keys closed stay closed."""
+
+    def mutation(state: State) -> State:
+        gone = {name: replace(state.keys[name], digest="", expires=now) for name in key_ids}
+        return replace(state, keys={**state.keys, **gone})
+
+    return mutation
+
+
+def find_keys(state: State, which: str) -> list[str]:
+    """The ids of the keys of that id or, if there is none, of that name, which are not revoked. Raises NotFound."""
+    found = [which] if which in state.keys else [name for name, key in state.keys.items() if key.name == which]
+    good = [name for name in found if not state.keys[name].revoked]
+    if not good:
+        raise NotFound(f"no API key '{which[:80]}'" + (" that is not revoked already" if found else ""))
+    return good

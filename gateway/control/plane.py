@@ -20,18 +20,23 @@ from gateway.control.caller import Caller, act
 from gateway.control.desired import (
     Desired,
     check_labels,
+    find_keys,
     new_labels,
     new_split,
     overruled,
+    with_key,
     with_labels,
     with_model,
     with_split,
+    without_keys,
 )
 from gateway.control.following import Following
 from gateway.control.peers import Contact, Peers
-from gateway.core.errors import Conflict, NotFound
+from gateway.core.errors import Conflict, InvalidArgument, NotFound
+from gateway.security.grant import parse_grant
+from gateway.security.key import Key, is_name, new_key
 from gateway.settings import Settings
-from gateway.store.contract import Act, AuditEntry, Mutation, SharedStore, State, Store
+from gateway.store.contract import Act, ApiKey, AuditEntry, Mutation, SharedStore, State, Store
 
 logger = logging.getLogger("sluice.control")
 
@@ -215,6 +220,35 @@ class ControlPlane:
             old, new = self.desired.labels[model], self._settings.labels.get(model, {})
             check_labels(model, old, new, self.desired.splits.get(model))
             await self._set(model, with_labels(model, None), act(by, "labels.clear", model))
+
+        return await self._change(by, work)
+
+    async def create_key(self, name: str, allow: Iterable[str], expires: float = 0.0, **by: Unpack[Caller]) -> Key:
+        """The key with its secret, which nobody can tell again. `allow` as ``infer:churn-*``; `expires` in seconds
+        since the epoch, 0 for never. A second key of the same name is the same client's. Raises InvalidArgument."""
+        grants = tuple((grant.action, grant.models) for grant in map(parse_grant, allow))
+        key, now = new_key(), time.time()
+        if not is_name(name):
+            raise InvalidArgument(f"name: expected up to 63 letters, digits, '.', '_' or '-', found '{name[:80]}'")
+        if expires and expires <= now:
+            raise InvalidArgument("expires: expected a time to come, found one that has passed")
+        kept = ApiKey(name, key.digest, grants, now, expires)
+
+        async def work() -> None:
+            told = [f"{action}:{models}" for action, models in grants]
+            entry = act(by, "key.create", name, id=key.id, allow=told, expires=expires or None)
+            await self._follower.publish(await self._write(with_key(key.id, kept), entry))
+
+        await self._change(by, work)
+        return key
+
+    async def revoke_key(self, which: str, **by: Unpack[Caller]) -> Desired:
+        """By its id, or all keys of a name; in force everywhere when it returns. Raises NotFound."""
+
+        async def work() -> None:
+            gone = find_keys(self.state, which)
+            entry = act(by, "key.revoke", self.state.keys[gone[0]].name, ids=gone)
+            await self._follower.publish(await self._write(without_keys(gone, time.time()), entry))
 
         return await self._change(by, work)
 

@@ -8,10 +8,9 @@ Every answer that holds desired state carries its revision as ``ETag``; ``If-Mat
 
 from __future__ import annotations
 
-import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any, Final, Protocol
+from typing import Any, Protocol
 
 import msgspec
 from msgspec import Struct
@@ -23,20 +22,16 @@ from starlette.responses import Response
 
 from gateway.control.desired import Desired
 from gateway.control.plane import ControlPlane
-from gateway.core.errors import Conflict, InvalidArgument, NotFound, SluiceError, Unavailable
-from gateway.protocols.doorman import Doorman, Guarded, caller, rights
+from gateway.core.errors import InvalidArgument, NotFound, SluiceError, Unavailable
+from gateway.protocols.change import MAX_BODY, changed, document, number
+from gateway.protocols.doorman import Doorman, Guarded, rights
 from gateway.protocols.errors import on_error
+from gateway.protocols.keys import ApiKeys
 from gateway.protocols.oip.access import ADMIN, FREE, LOAD, READ, SPLIT
 from gateway.protocols.rest.body import parse, read
 from gateway.protocols.route import Call
 from gateway.protocols.views import Inventory, audit_view, split_view
 from gateway.telemetry.control import control_page
-
-MAX_BODY: Final = 1 << 20
-#: seconds that a change may wait for all gateways
-MOST_WAIT: Final = 600
-
-_ETAG: Final = re.compile(r'"?(\d{1,18})"?')
 
 
 class LoadBody(Struct, forbid_unknown_fields=True):
@@ -75,6 +70,7 @@ def admin_routes(
         *Models(plane, inventory).routes(),
         *TrafficSplits(plane).routes(),
         *VersionLabels(plane).routes(),
+        *ApiKeys(plane).routes(),
         *Trail(plane).routes(),
         *Gateways(plane).routes(),
     ]
@@ -116,7 +112,7 @@ class Probes:
         return Response(page, headers={"Content-Type": self._content_type})
 
     async def live(self, request: Request) -> Response:
-        return _json({"live": True})
+        return document({"live": True})
 
     async def ready(self, request: Request) -> Response:
         """A gateway whose store is gone serves on: it is ready, and says so. Why it is gone is in the log alone."""
@@ -126,7 +122,7 @@ class Probes:
             contact = self._plane.contact
             since = datetime.fromtimestamp(contact.since, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
             body["store"] = "ok" if contact.up else f"gone since {since}"
-        return _json(body, status=200 if ready else 503)
+        return document(body, status=200 if ready else 503)
 
 
 class Models:
@@ -147,7 +143,7 @@ class Models:
     async def state(self, request: Request) -> Response:
         """Everything desired."""
         desired = self._plane.desired
-        return _json(
+        return document(
             {
                 "revision": desired.revision,
                 "control_mode": self._plane.mode,
@@ -160,22 +156,22 @@ class Models:
 
     async def list(self, request: Request) -> Response:
         views = [view for view in await self._inventory.models() if rights(request).may("read", view["name"])]
-        return _json({"control_mode": self._plane.mode, "models": views}, self._plane.desired)
+        return document({"control_mode": self._plane.mode, "models": views}, self._plane.desired)
 
     async def show(self, request: Request) -> Response:
-        return _json(await self._inventory.model(request.path_params["model"]), self._plane.desired)
+        return document(await self._inventory.model(request.path_params["model"]), self._plane.desired)
 
     async def load(self, request: Request) -> Response:
         body = parse(await read(request, MAX_BODY), LoadBody)
         override = msgspec.json.encode(body.config).decode() if body.config is not None else None
         model = request.path_params["model"]
-        await _changed(request, self._plane, lambda by: self._plane.load_model(model, override, **by))
+        await changed(request, self._plane, lambda by: self._plane.load_model(model, override, **by))
         return await self.show(request)
 
     async def unload(self, request: Request) -> Response:
         model = request.path_params["model"]
-        desired = await _changed(request, self._plane, lambda by: self._plane.unload_model(model, **by))
-        return _json({"revision": desired.revision}, desired)
+        desired = await changed(request, self._plane, lambda by: self._plane.unload_model(model, **by))
+        return document({"revision": desired.revision}, desired)
 
 
 class Processes(Protocol):
@@ -203,14 +199,14 @@ class Workers:
         ]
 
     async def list(self, request: Request) -> Response:
-        return _json({"workers": await self._processes.views() if self._processes else []})
+        return document({"workers": await self._processes.views() if self._processes else []})
 
     async def recycle(self, request: Request) -> Response:
         """Answers when the new ones have taken over and the old ones are gone."""
         if self._processes is None:
             raise Unavailable("the server is one process, setting 'workers' makes it more")
         await self._processes.recycle(request.path_params.get("slot"))
-        return _json({"workers": await self._processes.views()})
+        return document({"workers": await self._processes.views()})
 
 
 class TrafficSplits:
@@ -229,29 +225,27 @@ class TrafficSplits:
     async def list(self, request: Request) -> Response:
         desired = self._plane.desired
         views = [split_view(desired, model) for model in sorted(desired.splits) if rights(request).may("read", model)]
-        return _json({"revision": desired.revision, "splits": views}, desired)
+        return document({"revision": desired.revision, "splits": views}, desired)
 
     async def show(self, request: Request) -> Response:
         model = request.path_params["model"]
         if model not in self._plane.desired.splits:
             raise NotFound(f"model '{model}' has no split")
-        return _json(split_view(self._plane.desired, model), self._plane.desired)
+        return document(split_view(self._plane.desired, model), self._plane.desired)
 
     async def set(self, request: Request) -> Response:
         body = parse(await read(request, MAX_BODY), SplitBody)
         model = request.path_params["model"]
         weights = list(body.weights.items())
-        desired = await _changed(
-            request, self._plane, lambda by: self._plane.set_split(model, weights, body.salt, **by)
-        )
-        return _json(split_view(desired, model), desired)
+        desired = await changed(request, self._plane, lambda by: self._plane.set_split(model, weights, body.salt, **by))
+        return document(split_view(desired, model), desired)
 
     async def clear(self, request: Request) -> Response:
         """Back to the split of the settings, or to none."""
         model = request.path_params["model"]
-        desired = await _changed(request, self._plane, lambda by: self._plane.clear_split(model, **by))
+        desired = await changed(request, self._plane, lambda by: self._plane.clear_split(model, **by))
         split = split_view(desired, model) if model in desired.splits else None
-        return _json({"revision": desired.revision, "split": split}, desired)
+        return document({"revision": desired.revision, "split": split}, desired)
 
 
 class VersionLabels:
@@ -270,7 +264,7 @@ class VersionLabels:
     async def list(self, request: Request) -> Response:
         desired = self._plane.desired
         labels = {model: given for model, given in desired.labels.items() if rights(request).may("read", model)}
-        return _json({"revision": desired.revision, "labels": labels}, desired)
+        return document({"revision": desired.revision, "labels": labels}, desired)
 
     async def show(self, request: Request) -> Response:
         return self._reply(self._plane.desired, request.path_params["model"])
@@ -283,7 +277,7 @@ class VersionLabels:
         if whole and None in given.values():
             raise InvalidArgument("labels: null takes a label away in PATCH only, leave it out in PUT")
         changes = {label: str(version) if version is not None else None for label, version in given.items()}
-        desired = await _changed(
+        desired = await changed(
             request, self._plane, lambda by: self._plane.set_labels(model, changes, whole=whole, **by)
         )
         return self._reply(desired, model)
@@ -291,12 +285,12 @@ class VersionLabels:
     async def clear(self, request: Request) -> Response:
         """Back to the labels of the settings, or to none."""
         model = request.path_params["model"]
-        desired = await _changed(request, self._plane, lambda by: self._plane.clear_labels(model, **by))
+        desired = await changed(request, self._plane, lambda by: self._plane.clear_labels(model, **by))
         return self._reply(desired, model)
 
     def _reply(self, desired: Desired, model: str) -> Response:
         labels = desired.labels.get(model, {})
-        return _json({"revision": desired.revision, "model": model, "labels": labels}, desired)
+        return document({"revision": desired.revision, "model": model, "labels": labels}, desired)
 
 
 class Trail:
@@ -308,10 +302,10 @@ class Trail:
 
     async def list(self, request: Request) -> Response:
         """The newest first; `before` is an id to go on from."""
-        limit = _number(request, "limit", 100, 1000)
-        before = _number(request, "before", 0, 1 << 62)
+        limit = number(request, "limit", 100, 1000)
+        before = number(request, "before", 0, 1 << 62)
         entries = await self._plane.audit(limit, before or None)
-        return _json({"entries": [audit_view(entry) for entry in entries]})
+        return document({"entries": [audit_view(entry) for entry in entries]})
 
 
 class Gateways:
@@ -327,55 +321,4 @@ class Gateways:
         """Those that said something within the last hour, this one among them; none where the store is not shared."""
         peers = self._plane.peers
         machines = await peers.machines() if peers else []
-        return _json({"revision": self._plane.desired.revision, "machines": machines}, self._plane.desired)
-
-
-By = Mapping[str, Any]
-
-
-async def _changed(request: Request, plane: ControlPlane, change: Callable[[By], Awaitable[Desired]]) -> Desired:
-    """Runs a mutation in the caller's name. An If-Match that no longer holds is 412, as RFC 9110 has it.
-
-    ``?wait=SECONDS`` answers when every gateway has it in force.
-    """
-    expected = _expected(request)
-    wait = _number(request, "wait", 0, MOST_WAIT)
-    by = {**caller(request, "admin"), "expected": expected}
-    try:
-        desired = await change(by)
-    except Conflict as error:
-        if expected is None:
-            raise
-        raise HTTPException(412, error.message, {"ETag": _etag(plane.desired)}) from error
-    if wait:
-        await plane.everywhere(desired.revision, wait, request.path_params["model"])
-    return desired
-
-
-def _expected(request: Request) -> int | None:
-    header = request.headers.get("if-match", "*").strip()
-    if header == "*":
-        return None
-    if not (match := _ETAG.fullmatch(header)):
-        raise InvalidArgument(f"If-Match: expected one revision, as in '\"12\"', found '{header[:40]}'")
-    return int(match[1])
-
-
-def _number(request: Request, name: str, default: int, most: int) -> int:
-    text = request.query_params.get(name, "")
-    if not text:
-        return default
-    if not (text.isascii() and text.isdecimal() and 1 <= int(text[:20]) <= most):
-        raise InvalidArgument(f"{name}: expected a number from 1 to {most}, found '{text[:40]}'")
-    return int(text)
-
-
-def _etag(desired: Desired) -> str:
-    return f'"{desired.revision}"'
-
-
-def _json(document: Any, desired: Desired | None = None, status: int = 200) -> Response:
-    headers = {"Cache-Control": "no-store"}
-    if desired is not None:
-        headers["ETag"] = _etag(desired)
-    return Response(msgspec.json.encode(document), status, headers, media_type="application/json")
+        return document({"revision": self._plane.desired.revision, "machines": machines}, self._plane.desired)

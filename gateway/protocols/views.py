@@ -81,7 +81,7 @@ def split_view(desired: Desired, model: str) -> View:
 def audit_view(entry: AuditEntry) -> View:
     return {
         "id": entry.id,
-        "at": datetime.fromtimestamp(entry.at, UTC).isoformat(timespec="milliseconds"),
+        "at": moment(entry.at),
         "actor": entry.act.actor,
         "origin": entry.act.origin,
         "action": entry.act.action,
@@ -90,6 +90,11 @@ def audit_view(entry: AuditEntry) -> View:
         "after": entry.after,
         "detail": entry.act.detail,
     } | ({"machine": entry.machine} if entry.machine else {})
+
+
+def moment(seconds: float) -> str:
+    """Seconds since the epoch, as ISO 8601."""
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")
 
 
 def _model(manager: Manager, desired: Desired, model: str, statuses: Iterable[VersionStatus]) -> View:

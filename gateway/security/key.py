@@ -14,6 +14,9 @@ from typing import Final, NamedTuple
 _FORM: Final = re.compile(rb"sluice_([0-9a-f]{12})_([0-9a-f]{64})")
 
 
+_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}")
+
+
 class Key(NamedTuple):
     """`id` is public, `text` is what its owner presents and is shown once, `digest` is what is kept."""
 
@@ -35,3 +38,8 @@ def parse_key(token: bytes) -> tuple[str, bytes] | None:
 
 def digest(secret: bytes) -> str:
     return sha256(secret).hexdigest()
+
+
+def is_name(text: str) -> bool:
+    """Whether a key may be called so."""
+    return _NAME.fullmatch(text) is not None

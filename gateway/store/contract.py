@@ -39,10 +39,10 @@ class ApiKey:
     """A client's key, without its secret.
 
     name      whose it is; several keys of one name are one client, as while one of them is being replaced
-    digest    SHA-256 of the secret in hex
+    digest    SHA-256 of the secret in hex; empty once the key was revoked
     allow     (action, pattern of models) that this key may do beside what policies of the settings say
     created   seconds since the epoch
-    expires   the same; 0 for never
+    expires   the same, or when it was revoked; 0 for never
     """
 
     name: str
@@ -50,6 +50,10 @@ class ApiKey:
     allow: tuple[tuple[str, str], ...] = ()
     created: float = 0.0
     expires: float = 0.0
+
+    @property
+    def revoked(self) -> bool:
+        return not self.digest
 
 
 @dataclass(frozen=True, slots=True)
