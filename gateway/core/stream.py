@@ -94,7 +94,7 @@ class Batch:
         """Bytes of the values, for the credits; of a Table, 8 a field."""
         if isinstance(self.values, Table):
             return 8 * len(self.values) * len(self.values.names)
-        return sum(len(value) for value in self.values if value is not None)
+        return sum(map(len, filter(None, self.values)))
 
     def __getitem__(self, at: int) -> Message:
         return Message(

@@ -7,9 +7,10 @@ after a failure the position is read again. Any other is tried until it works.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import asyncio
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from gateway.core import letter
 from gateway.core.errors import InvalidArgument, SluiceError
@@ -28,7 +29,7 @@ from gateway.core.stream import (
 )
 from gateway.pipeline.breaker import Breaker
 from gateway.pipeline.crashpoint import crash
-from gateway.pipeline.fault import BOTH, Fault, Tripped
+from gateway.pipeline.fault import BOTH, Fault, Halted, Tripped
 from gateway.pipeline.flight import Flight
 from gateway.pipeline.side import Side
 from gateway.pipeline.stamp import attempts, bare
@@ -81,9 +82,11 @@ class Delivery:
         self._model: Final = model
         self._breaker: Final = breaker
         self._counters: Final = counters
+        #: nothing is waited for any more
+        self.halt = asyncio.Event()
 
     async def deliver(self, part: Part) -> None:
-        """Returns when all of it is durable. Raises Fenced, Tripped; Fault where all has to be read again."""
+        """Returns when all of it is durable. Raises Fenced, Tripped, Halted; Fault where all has to be read again."""
         if self._dead is not None:
             await self._bury(part, part.dead)
             await self._write(part, part.batch, part.rows, {})
@@ -118,7 +121,7 @@ class Delivery:
                     letters = dict.fromkeys(rows, f"after {tries} tries: {error.message}")
                     await self._give_up(part, letters, error)
                     return
-                await self._side.repair(generation, error)
+                await self._unless_halted(self._side.repair(generation, error))
             else:
                 self._side.succeeded()
                 self._counters.written += len(batch)
@@ -132,6 +135,7 @@ class Delivery:
         letters = self._letters(part.flight, dead)
         if letters and crash is not None:
             crash.reach("in-dead-letter")
+        await self._unless_broken(self._side)
         await self._side.use(lambda: self._output.write(Rows(batch, part.flight.token), letters))
         if crash is not None:
             crash.reach("after-write")
@@ -185,14 +189,31 @@ class Delivery:
         while True:
             generation = side.generation
             try:
+                await self._unless_broken(side)
                 await side.use(lambda: output.write(rows))
             except SluiceError as error:
-                await side.repair(generation, error)
+                await self._unless_halted(side.repair(generation, error))
             else:
                 break
         side.succeeded()
         self._counters.dead += len(letters)
         part.flight.written.extend(batch.ids)
+
+    async def _unless_broken(self, side: Side) -> None:
+        if side.broken:
+            await self._unless_halted(side.ready())
+
+    async def _unless_halted(self, waiting: Coroutine[Any, Any, None]) -> None:
+        tasks = [asyncio.ensure_future(waiting), asyncio.ensure_future(self.halt.wait())]
+        try:
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            if not tasks[0].done():
+                raise Halted
+            await tasks[0]
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
 
     def _letters(self, flight: Flight, dead: dict[int, str]) -> list[DeadLetter]:
         position = "" if flight.token.position is None else str(flight.token.position)[:200]

@@ -27,6 +27,10 @@ class Tripped(Exception):
         self.reason = reason
 
 
+class Halted(Exception):
+    """The connected time has come to its end, while this waited for a side."""
+
+
 INPUT = frozenset({"input"})
 OUTPUT = frozenset({"output"})
 BOTH = INPUT | OUTPUT

@@ -10,7 +10,7 @@ from typing import Final, Protocol
 
 import numpy as np
 
-from gateway.codecs.records.columns import MODEL, VERSION, Columns, Decoder, Encoder
+from gateway.codecs.records.columns import VERSION, Columns, Decoder, Encoder
 from gateway.codecs.records.mapping import Mapping
 from gateway.core.errors import InvalidArgument, Unavailable
 from gateway.core.signature import Signature
@@ -165,7 +165,7 @@ class Scorer:
             whole = batch.take(rows)
         headers = whole.headers
         if self._stamp:
-            headers = stamped(whole, _answered(good, MODEL), _answered(good, VERSION))
+            headers = stamped(whole, self._model, _answered(good))
         return Scored(Batch(whole.ids, values, whole.keys, headers, whole.timestamps), rows, errors)
 
 
@@ -179,9 +179,9 @@ def _keys(batch: Batch) -> Sequence[str]:
     ]
 
 
-def _answered(good: Columns, name: str) -> Array:
-    """One value a record."""
-    values = good.fields[name]
+def _answered(good: Columns) -> Array:
+    """Who answered each record."""
+    values = good.fields[VERSION]
     if good.counts is None:
         return values
     first: Array = values[np.cumsum(good.counts) - good.counts]

@@ -19,7 +19,7 @@ from gateway.core.stream import Batch, Fenced, Input, Lag, Token, Transient, at_
 from gateway.pipeline.breaker import Breaker
 from gateway.pipeline.crashpoint import crash
 from gateway.pipeline.delivery import Delivery, Part
-from gateway.pipeline.fault import BOTH, EVERY, INPUT, Fault, Tripped
+from gateway.pipeline.fault import BOTH, EVERY, INPUT, Fault, Halted, Tripped
 from gateway.pipeline.flight import Flight
 from gateway.pipeline.flow import Flow
 from gateway.pipeline.lane import Lane
@@ -83,6 +83,7 @@ class Session:
         self._reader: asyncio.Task[None] | None = None
         #: the input has no more records
         self.exhausted = False
+        pipeline.delivery.halt = asyncio.Event()
 
     # ---- its life
 
@@ -126,10 +127,10 @@ class Session:
 
     async def _settle(self) -> None:
         """Lets the writes end that are under way, and drops the rest."""
-        waits = self._pipeline.output_side.broken
         lanes = list(self.busy.values())
         for lane in lanes:
-            lane.stop(writing=not waits)
+            lane.stop(writing=True)
+        self._pipeline.delivery.halt.set()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(self._pipeline.policy.errors.settle):
                 await _all(pump.task for lane in lanes for pump in lane.writing)
@@ -287,6 +288,8 @@ class Session:
     # ---- what goes wrong
 
     def failed(self, lane: Lane, error: Exception) -> None:
+        if isinstance(error, Halted):
+            return
         if isinstance(error, Fenced):
             if self.busy.get(lane.name) is lane:
                 self._fenced[lane.name] = lane.epoch, time.monotonic()

@@ -69,9 +69,12 @@ class Side:
         self.reason = ""
         self._ready.set()
 
-    async def use(self, call: Callable[[], Awaitable[T]]) -> T:
-        """Waits until it is connected, and calls. Raises what the call raises."""
+    async def ready(self) -> None:
+        """Waits until it is connected."""
         await self._ready.wait()
+
+    async def use(self, call: Callable[[], Awaitable[T]]) -> T:
+        """Calls, while it is connected. Raises what the call raises."""
         self._users += 1
         self._idle.clear()
         try:

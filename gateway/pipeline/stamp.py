@@ -16,16 +16,14 @@ ATTEMPTS_HEADER: Final = "sluice-attempts"
 _OURS: Final = frozenset({MODEL_HEADER, VERSION_HEADER, ATTEMPTS_HEADER})
 
 
-def stamped(batch: Batch, models: Array, versions: Array) -> Sequence[Headers]:
-    """The headers of the results of these records; `models` and `versions` are of `str`, one a record."""
-    answered = list(zip(models.tolist(), versions.tolist(), strict=True))
-    stamps = {pair: _stamp(*pair) for pair in set(answered)}
-    if len(stamps) == 1 and not batch.headers:
-        return [next(iter(stamps.values()))] * len(answered)
-    own = [stamps[pair] for pair in answered]
+def stamped(batch: Batch, model: str, versions: Array) -> Sequence[Headers]:
+    """The headers of the results of these records; `versions` are of `str`, one a record."""
+    answered: list[str] = versions.tolist()
+    stamps = {version: _stamp(model, version) for version in set(answered)}
     if not batch.headers:
-        return own
-    return [bare(found) + stamp for found, stamp in zip(batch.headers, own, strict=True)]
+        # one tuple for all of them, but where a split has shared them out
+        return [*stamps.values()] * len(answered) if len(stamps) == 1 else [stamps[version] for version in answered]
+    return [bare(found) + stamps[version] for found, version in zip(batch.headers, answered, strict=True)]
 
 
 def _stamp(model: str, version: str) -> Headers:

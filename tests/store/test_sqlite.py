@@ -81,7 +81,7 @@ asyncio.run(main())
 
 
 def test_a_kill_loses_nothing_that_was_acknowledged_and_leaves_nothing_half_done(tmp_path: Path) -> None:
-    chance = random.Random(7)  # noqa: S311
+    chance = random.Random(7)
     for _ in range(8):
         command = [sys.executable, "-c", WRITER, str(tmp_path)]
         # unbuffered: a reader with a buffer of its own would hand over what os.read comes past in the wrong order
