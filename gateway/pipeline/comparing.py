@@ -66,7 +66,7 @@ def _result(wanted: Wanted, value: bytes, read: Decoder | None) -> Iterator[str]
         there, given = _field(fields, name)
         if not there:
             yield f"field '{name}' is not there, expected {_json(expected)}: {_shown(value)}"
-        elif not _equal(given, expected, wanted.tolerance):
+        elif not _equal(given if read is None else _as_number(given, expected), expected, wanted.tolerance):
             yield f"field '{name}' is {_json(given)}, expected {_json(expected)}"
 
 
@@ -90,6 +90,16 @@ def _taken_apart(read: Decoder, value: bytes) -> dict[str, Any]:
         found[name] = array[0].tolist() if hasattr(array[0], "tolist") else array[0]
         if valid is not None and not valid[0].all():
             found[name] = None
+    return found
+
+
+def _as_number(found: Any, expected: Any) -> Any:
+    """Formats of text alone do not tell numbers from texts."""
+    if isinstance(found, str) and isinstance(expected, (int, float)) and not isinstance(expected, bool):
+        try:
+            return float(found)
+        except ValueError:
+            return found
     return found
 
 

@@ -9,7 +9,7 @@ from typing import Annotated, Any, ClassVar, Final, Literal
 
 from msgspec import Meta, Struct
 
-from gateway.codecs.records.columns import Decoder, Encoder, Field
+from gateway.codecs.records.columns import Decoder, Encoder, Field, Kind
 from gateway.core.errors import InvalidArgument
 from gateway.core.signature import Signature
 
@@ -297,7 +297,9 @@ def sources(settings: Any) -> dict[str, str]:
 
 def reader(encode: Any, target: Target) -> Decoder | None:
     """What reads the fields of what an encoder wrote; None where that is JSON."""
-    fields = [Field(name) for name in sources(encode)]
+    layout = getattr(encode, "layout", {})
+    scaled = {name for name in sources(encode) if isinstance(encode, FixedEncode) and layout[name].scale}
+    fields = [Field(name, Kind.NUMBER if name in scaled else Kind.ANY) for name in sources(encode)]
     aside = Target(target.model, target.signature, fields, target.folder)
     match encode:
         case CsvEncode():

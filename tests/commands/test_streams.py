@@ -1,0 +1,264 @@
+"""`sluice streams` as an operator types it: files in, files out, in real processes."""
+
+from __future__ import annotations
+
+import json
+import signal
+from pathlib import Path
+
+import httpx
+import pytest
+from servers.server import until
+from streaming import Place, Running, running
+
+from gateway.cli import run as sluice
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Place:
+    return Place(tmp_path)
+
+
+class TestChecks:
+    def test_a_good_stream_says_what_holds(self, place: Place) -> None:
+        done = place.sluice("validate", "double.yaml")
+        assert (done.returncode, done.stderr) == (0, "")
+        lines = done.stdout.split("\n")
+        assert lines[0] == "double (double.yaml): good"
+        assert lines[1] == "  model      affine, version 2"
+        assert lines[2].startswith("  guarantee  exactly once: folder")
+        assert lines[3].startswith("  order      records of a key stay in the order")
+        assert not (place.folder / ".sluice").exists()
+        assert not (place.folder / "out").exists()
+
+    def test_several_problems_are_lines_and_exit_code_2(self, place: Place) -> None:
+        place.stream("double", "affin", "guarantee: exactly once\nlanes: 2\n")
+        place.stream("more", "{name: affine, version: canary}", "dead_letters: {files: {path: dead}}\nlanes: x\n")
+        done = place.sluice("validate", "double.yaml", "more.yaml")
+        assert done.returncode == 2
+        assert done.stderr.split("\n")[:1] == [
+            "sluice: more.yaml:8: lanes: found 'x', expected an integer from 1 to 256"
+        ]
+        place.stream(
+            "more", "{name: affine, version: canary}", "guarantee: exactly once\ndead_letters: {memory: {topic: t}}\n"
+        )
+        found = place.sluice("validate", "double.yaml", "more.yaml").stderr.split("\n")
+        assert found[0] == "sluice: double.yaml:4: model: there is no model 'affin' in 'models', which has 'affine'"
+        assert found[1].startswith("sluice: double.yaml:8: lanes: lanes is 2, expected 1: ")
+        assert (
+            found[2] == "sluice: more.yaml:4: model.version: model 'affine' has no label 'canary', there are '1', '2'"
+        )
+        assert found[3].startswith("sluice: more.yaml:7: guarantee: 'exactly once' is demanded, what holds is at least")
+        assert found[4:] == [""]
+
+    def test_labels_of_the_settings_count(self, place: Place) -> None:
+        place.stream("double", "{name: affine, version: canary}")
+        (place.folder / "sluice.yaml").write_text("labels: {affine: {canary: 1}}\nstreams: [double.yaml]\n")
+        assert "affine, version 1\n" in place.sluice("validate").stdout
+
+    def test_a_dry_run_changes_nothing(self, place: Place) -> None:
+        place.feed("a.jsonl", [*place.records(1, 2), "broken"])
+        done = place.sluice("dry-run", "double.yaml", "--json", "-n", "3")
+        assert done.returncode == 0, done.stderr
+        lines = [json.loads(line) for line in done.stdout.splitlines()]
+        assert [json.loads(line["out"]) for line in lines[:2]] == [
+            {"id": n, "y": 3.0 * n, "version": "2"} for n in (1, 2)
+        ]
+        assert lines[2]["in"] == "broken"
+        assert "it is no JSON object" in lines[2]["dead"]
+        assert (place.folder / "in" / "a.jsonl").exists()
+        assert not (place.folder / "out").exists()
+        assert place.sluice("dry-run", "double.yaml", "-n", "1").stdout.endswith('/0  {"id":1,"y":3.0,"version":"2"}\n')
+        assert place.sluice("dry-run", "double.yaml", "-n", "9", "--wait", "0.2").stdout.count("\n") == 3
+
+    def test_tests_beside_a_stream(self, place: Place) -> None:
+        assert place.sluice("test", "double.yaml").stdout.startswith("FAILED  double: it has no tests, expected")
+        tests = place.folder / "double.test.yaml"
+        tests.write_text("""
+cases:
+  - name: good
+    in: ['{"id": 1, "a": 2, "b": 0, "c": 0}', '{}']
+    out: [{fields: {id: 1, y: 6}}]
+    dead: [{record: 2, reason: "'a' is missing"}]
+  - name: bad
+    in: ['{"id": 1, "a": 2, "b": 0, "c": 0}']
+    out: [{fields: {y: 7}}]
+""")
+        done = place.sluice("test", "double.yaml")
+        assert done.returncode == 1
+        assert done.stdout == (
+            "good    double: good\n"
+            "FAILED  double: bad\n"
+            "    double.test.yaml:9: out[0] (of record 1): field 'y' is 6.0, expected 7\n"
+        )
+        assert done.stderr == "2 tests, 1 failed\n"
+        tests.write_text(tests.read_text().replace("y: 7", "y: 6"))
+        done = place.sluice("test", "double.yaml")
+        assert (done.returncode, done.stdout.splitlines()[-1]) == (0, "2 tests, 0 failed")
+
+    def test_results_that_are_not_json_are_compared_by_field_too(self, place: Place) -> None:
+        text = (place.folder / "double.yaml").read_text()
+        fields = "fields: {id: id, y: 'y[0]'}"
+        for encode in (
+            f"{{format: csv, {fields}}}",
+            f"{{format: fixed, layout: {{id: {{start: 0, width: 4}}, y: {{start: 4, width: 9, scale: 2}}}}, {fields}}}",
+        ):
+            (place.folder / "double.yaml").write_text(
+                "\n".join(f"encode: {encode}" if line.startswith("encode") else line for line in text.split("\n"))
+            )
+            (place.folder / "double.test.yaml").write_text(
+                'in: [\'{"id": "7", "a": 2.5, "b": 0, "c": 0}\']\nout: [{fields: {id: "7", y: 7.5}}]'
+            )
+            done = place.sluice("test", "double.yaml")
+            assert done.returncode == 0, done.stdout
+
+    @pytest.mark.parametrize(
+        ("line", "says"),
+        [
+            ("streams validate", "no streams: name their files, or folders of them, or set `streams` in the settings"),
+            ("streams validate no.yaml", "no.yaml: cannot be read: No such file or directory"),
+            ("streams validate s.yaml --set a", "--set: expected KEY=VALUE, found 'a'"),
+            ("streams list --admin-url http://127.0.0.1:1", "no answer from http://127.0.0.1:1"),
+        ],
+    )
+    def test_wrong_use(
+        self, line: str, says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        monkeypatch.chdir(tmp_path)
+        assert sluice(line.split()) in (1, 2)
+        assert says in capsys.readouterr().err
+
+
+class TestRun:
+    def test_records_flow_until_sigterm(self, place: Place) -> None:
+        with running(place) as process:
+            place.feed("a.jsonl", [*place.records(1, 1000), "broken"])
+            until(lambda: len(place.results()) == 1000, what="1000 results")
+            place.feed("b.jsonl", place.records(1001, 5))
+            until(lambda: len(place.results()) == 1005, what="5 more")
+            assert [result["id"] for result in place.results()] == list(range(1, 1006))
+            assert all(result["y"] == 3.0 * result["id"] for result in place.results())
+            (dead,) = place.dead()
+            assert dead["value"] == "broken"
+            assert process.stop() == 0
+            log = process.text()
+        assert "stream double: exactly once: folder" in log
+        assert "stopping: nothing more is read, what is in flight is finished" in log
+        assert log.rstrip().endswith("stopped")
+
+    def test_list_show_pause_resume_and_redrive(self, place: Place) -> None:
+        with running(place) as process:
+            place.feed("a.jsonl", [*place.records(1, 3), "broken"])
+            until(lambda: len(place.results()) == 3, what="3 results")
+            header, row = process.sluice("list").stdout.splitlines()
+            assert header.split()[:5] == ["stream", "state", "read", "written", "dead"]
+            assert row.split()[:5] == ["double", "running", "4", "3", "1"]
+            assert "exactly once" in row
+            assert "guarantee" in process.sluice("show", "double").stdout
+            assert process.sluice("show", "doubel").stderr == (
+                "sluice: there is no stream 'doubel', did you mean 'double'?\n"
+            )
+            paused = process.sluice("pause", "double", "--reason", "month's end", "--json")
+            assert json.loads(paused.stdout)["reason"] == "month's end"
+            process.await_state("paused")
+            place.feed("b.jsonl", place.records(4, 1))
+            redriven = process.sluice("redrive", "double", "--json")
+            assert json.loads(redriven.stdout) == {"records": 1, "left": 0}
+            assert process.view()["state"] == "paused"
+            assert place.dead() == []
+            assert len(place.results()) == 3
+            assert process.sluice("resume", "double").returncode == 0
+            until(lambda: len(place.results()) == 4, what="the fourth result")
+            until(lambda: len(place.dead()) == 1, what="the dead letter again")
+            assert place.dead()[0]["value"] == "broken"
+
+    def test_a_pause_survives_a_restart(self, place: Place) -> None:
+        with running(place) as process:
+            assert process.sluice("pause", "double").returncode == 0
+        place.feed("a.jsonl", place.records(1, 1))
+        with running(place) as process:
+            process.await_state("paused")
+            assert process.view()["reason"] == "paused by an operator"
+            assert process.view()["records"]["read"] == 0
+            assert process.sluice("resume", "double").returncode == 0
+            until(lambda: len(place.results()) == 1, what="the result")
+
+    def test_metrics_and_the_token(self, place: Place) -> None:
+        with running(place) as process:
+            place.feed("a.jsonl", place.records(1, 7))
+            until(lambda: process.view()["records"]["acknowledged"] == 7, what="7 records")
+            page = httpx.get(f"{process.url}/metrics").text
+            assert 'sluice_stream_records_total{stream="double",outcome="written"} 7' in page
+            assert 'sluice_stream_state{stream="double",state="running"} 1' in page
+            assert 'sluice_rows_total{model="affine",version="2"} 7' in page
+            for path in ("", "/double"):
+                assert httpx.get(f"{process.url}/admin/v1/streams{path}").status_code == 401
+
+    def test_a_stream_that_is_wrong_starts_nothing(self, place: Place) -> None:
+        place.stream("wrong", "affine", "guarantee: exactly\n")
+        process = Running(place, "double.yaml", "wrong.yaml")
+        assert process.process.wait(30) == 2
+        assert "wrong.yaml:7: guarantee: found 'exactly'" in process.text()
+        assert not (place.folder / "out").exists()
+
+    def test_it_ends_when_its_inputs_have_ended(self, place: Place) -> None:
+        text = (place.folder / "double.yaml").read_text().replace("{path: in,", "{path: in, follow: false,")
+        (place.folder / "double.yaml").write_text(text)
+        place.feed("a.jsonl", place.records(1, 10))
+        process = Running(place, "double.yaml")
+        assert process.process.wait(30) == 0
+        assert len(place.results()) == 10
+
+    @pytest.mark.parametrize("point", ["after-read:3", "before-write:2", "after-write:4", "after-ack:2"])
+    def test_killed_in_the_middle_no_record_is_lost_or_twice(self, place: Place, point: str) -> None:
+        place.stream("double", "affine", "batching: {rows: 50}\n")
+        process = Running(place, "double.yaml", SLUICE_CRASH_AT=point)
+        place.feed("a.jsonl", [line for n in range(0, 500, 10) for line in [*place.records(n, 10), "broken"]])
+        assert process.process.wait(60) == -signal.SIGKILL
+        with running(place):
+            until((place.folder / "in" / "done" / "a.jsonl").exists, what="the file's end")
+        assert [result["id"] for result in place.results()] == list(range(500))
+        assert len(place.dead()) == 50
+
+    def test_a_second_process_stands_by_and_takes_over(self, place: Place) -> None:
+        with running(place) as first:
+            first.await_state("running")
+            with running(place) as second:
+                assert second.view()["state"] == "standby"
+                assert second.sluice("redrive", "double").stderr.startswith(
+                    "sluice: stream 'double' does not run in this process: it is standby"
+                )
+                place.feed("a.jsonl", place.records(1, 5))
+                until(lambda: len(place.results()) == 5, what="5 results")
+                assert second.view()["records"]["read"] == 0
+                assert first.stop() == 0
+                second.await_state("running")
+                place.feed("b.jsonl", place.records(6, 5))
+                until(lambda: len(place.results()) == 10, what="10 results")
+                assert second.view()["epoch"] == 2
+
+    def test_labels_that_are_set_elsewhere_are_followed(self, place: Place) -> None:
+        place.stream("double", "{name: affine, version: chosen}")
+        (place.folder / "sluice.yaml").write_text("labels: {affine: {chosen: 1}}\n")
+        from gateways import running as serving
+
+        with (
+            running(place) as process,
+            serving(
+                place.folder / "models",
+                place.folder / ".sluice",
+                grpc_port="off",
+                config=str(place.folder / "sluice.yaml"),
+            ) as server,
+        ):
+            place.feed("a.jsonl", place.records(1, 1))
+            until(lambda: [result["version"] for result in place.results()] == ["1"], what="version 1's answer")
+            token = (place.folder / ".sluice" / "admin-token").read_text().strip()
+            reply = httpx.put(
+                f"{server.admin}/admin/v1/labels/affine", json={"chosen": "2"},
+                headers={"Authorization": f"Bearer {token}"},
+            )  # fmt: skip
+            assert reply.status_code == 200
+            until(lambda: "revision 1 of the control state is in force" in process.text(), what="following")
+            place.feed("b.jsonl", place.records(2, 1))
+            until(lambda: [result["version"] for result in place.results()] == ["1", "2"], what="version 2's answer")
