@@ -45,7 +45,7 @@ class Journal:
         self.close()
         self._path.parent.mkdir(parents=True, exist_ok=True)
         with self.held():
-            last = self._last()
+            last = self.last()
             self._renew(Line(last.epoch + 1, last.entry))
         return self.epoch, last.entry
 
@@ -102,7 +102,8 @@ class Journal:
             os.close(self._file)
             self._file = -1
 
-    def _last(self) -> Line:
+    def last(self) -> Line:
+        """Of whoever owns it."""
         try:
             text = self._path.read_bytes()
         except FileNotFoundError:

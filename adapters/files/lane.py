@@ -29,6 +29,12 @@ class Entry(msgspec.Struct, frozen=True):
     origin: str = ""
 
 
+def in_the_making(journal: Path) -> set[str]:
+    """Names of files that are still written to, by the journal's owner."""
+    entry = msgspec.convert(Journal(journal).last().entry or {}, Entry)
+    return set() if entry.whole else {part.name for part in (entry.results, entry.dead) if part is not None}
+
+
 class Lane:
     """Belongs to one thread. What fails with an OSError has not happened, and may be tried again.
 

@@ -36,9 +36,11 @@ class Piece(NamedTuple):
 class Reading:
     """Belongs to one thread. Nothing of the file is kept: each piece is read where the one before it ended."""
 
-    def __init__(self, folder: Path, found: Found, framer: Framer, limit: int) -> None:
-        """limit: bytes of a record"""
+    def __init__(self, folder: Path, found: Found, framer: Framer, limit: int, alike: bool) -> None:
+        """limit: bytes of a record; alike: files of the same content are the same"""
         self.found: Final = found
+        # redriven records are to be read again, whether or not a file had the same ones before
+        self._own: Final = "" if alike and not REDRIVEN.match(found.name) else f"{found.name}/{found.mtime}"
         self._path: Final = folder / found.name
         self._framer: Final = framer
         self._limit: Final = limit
@@ -52,8 +54,7 @@ class Reading:
     def open(self) -> None:
         """Reads all of it once, for the digest."""
         self._file = os.open(self._path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-        # redriven records are to be read again, whether or not a file had the same ones before
-        digest = sha256(self.found.name.encode() if REDRIVEN.match(self.found.name) else b"")
+        digest = sha256(self._own.encode())
         at = 0
         while block := os.pread(self._file, BLOCK, at):
             digest.update(block)

@@ -61,9 +61,14 @@ class FilesInput(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     max_record_bytes: Annotated[
         int, Meta(description="A longer record becomes a dead letter, with its beginning.", ge=1)
     ] = 16 << 20
-    remember: Annotated[
-        int, Meta(description="How many contents are remembered: a file that repeats one of them is not read.", ge=1)
-    ] = 100_000
+    same_content: Annotated[
+        Literal["skip", "read"],
+        Meta(
+            description="What becomes of a file whose content has been read before, under whatever name: it is not read"
+            " again, or is where it is another file."
+        ),
+    ] = "skip"
+    remember: Annotated[int, Meta(description="How many contents are remembered, for `same_content`.", ge=1)] = 100_000
 
     def framer(self) -> Framer:
         if self.length > self.max_record_bytes:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import fcntl
 import os
 import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-from adapters.files.lane import Lane
+from adapters.files.lane import Lane, in_the_making
 from adapters.files.settings import FilesOutput
 from gateway.core.errors import SluiceError
 
@@ -43,18 +45,13 @@ class Shared:
         """Of processes that are gone: what does not hold is cut off, and the files are ended."""
         self._journals.mkdir(parents=True, exist_ok=True)
         for alive in sorted(self._journals.glob("shared-*.alive")):
-            file = os.open(alive, os.O_RDWR | os.O_CLOEXEC)
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                lane = Lane(self._path, alive.with_suffix(".journal"), self._settings, "", False)
-                lane.take_over()
-                lane.finish()
-                lane.remove()
-                alive.unlink()
-            except BlockingIOError:
-                continue  # it lives
-            finally:
-                os.close(file)
+            with _alone(alive) as gone:
+                if gone:
+                    lane = Lane(self._path, alive.with_suffix(".journal"), self._settings, "", False)
+                    lane.take_over()
+                    lane.finish()
+                    lane.remove()
+                    alive.unlink()
 
     def close(self) -> None:
         """Ends the files."""
@@ -86,3 +83,28 @@ class Shared:
         lane = Lane(self._path, journal, self._settings, f"{self._pipeline}-{name}", growing)
         lane.take_over()
         return lane
+
+
+def busy(path: Path) -> set[str]:
+    """Names of files below it that processes which live append to."""
+    names: set[str] = set()
+    for alive in path.glob(".sluice/*/shared-*.alive"):
+        with _alone(alive) as gone:
+            if not gone:
+                names |= in_the_making(alive.with_suffix(".journal"))
+    return names
+
+
+@contextmanager
+def _alone(alive: Path) -> Iterator[bool]:
+    """Whether the process is gone that held this lock for as long as it lived."""
+    file = os.open(alive, os.O_RDWR | os.O_CLOEXEC)
+    try:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+        else:
+            yield True
+    finally:
+        os.close(file)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Set
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote
@@ -45,7 +45,9 @@ class FilesSource:
     acknowledged: so no write is of two files.
     """
 
-    def __init__(self, settings: FilesInput, context: Context) -> None:
+    def __init__(self, settings: FilesInput, context: Context, busy: Callable[[], Set[str]] = frozenset) -> None:
+        """busy: names of files that are not to be touched yet"""
+        self._busy: Final = busy
         self._settings: Final = settings
         self._framer: Final = settings.framer()
         self._positions: Final = context.positions
@@ -139,10 +141,11 @@ class FilesSource:
         """Opens the file that comes next; false where there is none."""
         with on(f"folder '{self._lane}'"):
             begun = self._resume.name if self._resume else ""
+            busy = self._busy()
             for found in sorted(self._folder.whole(), key=lambda found: found.name != begun):
                 if self._reading is not None:
                     return True
-                if any(found == reading.found for reading in self._ended):
+                if found.name in busy or any(found == reading.found for reading in self._ended):
                     continue
                 if self._ledger.knows(found.name, found.size, found.mtime):
                     self._folder.finish(found, "")
@@ -151,7 +154,8 @@ class FilesSource:
         return self._reading is not None
 
     def _try(self, found: Found) -> None:
-        reading = Reading(self._folder.path, found, self._framer, self._settings.max_record_bytes)
+        alike = self._settings.same_content == "skip"
+        reading = Reading(self._folder.path, found, self._framer, self._settings.max_record_bytes, alike)
         try:
             reading.open()
         except (FileNotFoundError, PermissionError) as error:

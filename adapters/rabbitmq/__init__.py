@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from adapters.rabbitmq.letters import RabbitLetters
 from adapters.rabbitmq.settings import RabbitInput, RabbitOutput
 from adapters.rabbitmq.sink import RabbitSink, redrive
 from adapters.rabbitmq.source import RabbitSource
@@ -13,4 +14,5 @@ adapter = Adapter(
     input=Door(RabbitInput, RabbitSource),
     output=Door(RabbitOutput, RabbitSink),
     redrive=Door(RabbitInput, redrive),
+    letters=RabbitLetters,
 )

@@ -26,7 +26,9 @@ NOTHING: Final = properties.Properties()
 class RabbitSource:
     """An Input of one lane, the queue. Its epoch is that of the channel: delivery tags die with it."""
 
-    def __init__(self, settings: RabbitInput, context: Context) -> None:
+    def __init__(self, settings: RabbitInput, context: Context, *, ends: bool = False) -> None:
+        """ends: with the last message that is there"""
+        self._ends: Final = ends
         self._settings: Final = settings
         self._lane: Final = settings.queue
         self._link: Final = Link(settings)
@@ -61,7 +63,10 @@ class RabbitSource:
         while not self._inbox:
             wire = self._link.wire
             self._arrived.clear()
-            await self._arrived.wait()
+            if self._ends and not (await self.lag())[self._lane].records:
+                return None
+            if not self._inbox:
+                await self._arrived.wait()
             wire.check()
         wire = self._link.wire
         taken: list[Delivery] = []

@@ -14,11 +14,12 @@ from typing import Any
 import pytest
 from servers.server import until
 
-from adapters.files import FilesInput, FilesOutput, FilesSink, FilesSource
+from adapters.files import FilesInput, FilesOutput, FilesSink, FilesSource, adapter
 from gateway.core.errors import InvalidArgument
 from gateway.core.stream import (
     Batch,
     Context,
+    Credit,
     DataError,
     DeadLetter,
     Delivery,
@@ -271,6 +272,41 @@ def test_a_record_that_does_not_fit_is_named(tmp_path: Path) -> None:
             with pytest.raises(DataError, match="has 3 bytes, expected 2") as error:
                 await sink.write(rows(b"ab", b"abc"))
             assert error.value.record == 1
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_letters_are_given_back_but_for_files_that_others_write(tmp_path: Path, kept: bool) -> None:
+    assert adapter.letters is not None
+    settings = FilesOutput(path=str(tmp_path))
+    letter = DeadLetter(Message("7", b"x"), "no", "l", "7")
+
+    async def write(sink: FilesSink) -> None:
+        await (sink.write(rows(), [letter]) if kept else sink.write(rows(b"letter")))
+
+    async def read() -> int:
+        assert adapter.letters is not None
+        source = adapter.letters(settings, Context("p.redrive", state=str(tmp_path / ".state")), kept)
+        await source.connect()
+        count = 0
+        while (read := await source.read(Credit(10, 1 << 20))) is not None:
+            count += len(read[0])
+            await source.ack(read[1])
+        await source.close()
+        return count
+
+    async def run() -> None:
+        assert await read() == 0
+        for _ in range(2):  # the same letters again are other letters
+            async with opened(tmp_path) as sink:
+                await write(sink)
+            async with opened(tmp_path) as living:
+                await write(living)
+                assert await read() == 1
+                await write(living)
+            assert await read() == 2
+        assert contents(tmp_path / "dead") == [] if kept else contents(tmp_path) == []
 
     asyncio.run(run())
 

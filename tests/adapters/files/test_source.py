@@ -100,6 +100,13 @@ def test_the_same_content_is_read_once(folder: Path, caplog: pytest.LogCaptureFi
     assert not [path for path in folder.iterdir() if path.is_file()]
 
 
+def test_the_same_content_is_read_again_where_that_is_wanted(folder: Path) -> None:
+    for _ in range(2):
+        (folder / "a").write_bytes(b"1\n")
+        (folder / "b").write_bytes(b"1\n")
+        assert asyncio.run(drained(folder, same_content="read")) == [b"1", b"1"]
+
+
 def test_a_file_that_grows_is_left_alone_until_it_stands_still(folder: Path) -> None:
     async def run() -> None:
         async with opened(folder, follow=True, stable_seconds=0.3) as source:

@@ -12,9 +12,9 @@ from queuecopy import CONTEXT, WIDE, Copy, connected, running, sink, source, unt
 from servers.proxy import Proxy
 from servers.rabbitmq import Queues
 
-from adapters.rabbitmq import RabbitInput, adapter
+from adapters.rabbitmq import RabbitInput, RabbitOutput, adapter
 from gateway.core.errors import InvalidArgument
-from gateway.core.stream import Batch, DataError, Rows, Token, Transient
+from gateway.core.stream import Batch, Credit, DataError, Rows, Token, Transient
 
 FROM = Token("lane", 1, 1)
 
@@ -241,6 +241,25 @@ def test_redrive_puts_a_message_back(rabbitmq: Queues, rabbitmq_queue: str) -> N
     (message,) = rabbitmq.take(rabbitmq_queue)
     assert message.body == b"1"
     assert message.properties["application_headers"] == {"h": "v"}
+
+
+def test_letters_are_given_back_and_end_with_the_last(rabbitmq: Queues, rabbitmq_queue: str) -> None:
+    async def run() -> None:
+        assert adapter.letters is not None
+        async with connected(sink(rabbitmq.url, rabbitmq_queue)) as out:
+            await out.write(rows(*[b"%d" % n for n in range(50)]))
+        given = RabbitOutput(url=rabbitmq.url, routing_key=rabbitmq_queue)
+        async with connected(adapter.letters(given, CONTEXT, False)) as letters:
+            found: list[bytes] = []
+            while (read := await letters.read(Credit(7, 1 << 20))) is not None:
+                found += read[0].values
+                await letters.ack(read[1])
+            assert found == [b"%d" % n for n in range(50)]
+        with pytest.raises(InvalidArgument, match="given back by a queue"):
+            adapter.letters(RabbitOutput(url=rabbitmq.url, exchange="e"), CONTEXT, False)
+
+    asyncio.run(run())
+    assert rabbitmq.depth(rabbitmq_queue) == 0
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,23 @@
+"""Dead letters of a queue, given back; it ends with the last one that is there."""
+
+from __future__ import annotations
+
+from adapters.rabbitmq.settings import RabbitInput, RabbitOutput
+from adapters.rabbitmq.source import RabbitSource
+from gateway.core.errors import InvalidArgument
+from gateway.core.stream import Context
+
+
+class RabbitLetters(RabbitSource):
+    """An Input of the queue that the output writes to: it keeps none with its results."""
+
+    def __init__(self, settings: RabbitOutput, context: Context, kept: bool) -> None:
+        if settings.exchange or not settings.routing_key:
+            raise InvalidArgument(
+                "rabbitmq.exchange: dead letters are given back by a queue, named by routing_key alone"
+            )
+        given = RabbitInput(
+            url=settings.url, tls=settings.tls, heartbeat_seconds=settings.heartbeat_seconds,
+            connect_seconds=settings.connect_seconds, queue=settings.routing_key,
+        )  # fmt: skip
+        super().__init__(given, context, ends=True)
