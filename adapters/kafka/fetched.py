@@ -11,6 +11,7 @@ import time
 from bisect import bisect_right
 from collections.abc import Iterator
 from itertools import accumulate
+from math import inf
 from typing import Any, Final
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
@@ -26,12 +27,14 @@ class Chunk:
     end  the offset after the chunk, which may be more than the last record's + 1: markers of transactions have offsets
     """
 
-    __slots__ = ("_at", "_pieces", "_records", "_start", "end", "tp")
+    __slots__ = ("_at", "_nbytes", "_pieces", "_records", "_start", "end", "tp")
 
-    def __init__(self, tp: TopicPartition, pieces: list[Any], start: int, end: int) -> None:
+    def __init__(self, tp: TopicPartition, pieces: list[Any], start: int, end: int, nbytes: int) -> None:
         self.tp: Final = tp
         self.end: Final = end
         self._start: Final = start
+        #: of all its values, at most
+        self._nbytes: Final = inf if any(piece.compression_type for piece in pieces) else nbytes
         self._pieces: Final = pieces[::-1]
         self._records: list[Any] = []
         self._at = 0
@@ -54,10 +57,11 @@ class Chunk:
         found: list[Any] = []
         while (not found or (rows > len(found) and nbytes > 0)) and self._more():
             part = self._records[self._at : self._at + max(rows - len(found), 1)]
-            sizes = list(accumulate([len(record.value or b"") for record in part]))
-            if sizes[-1] > nbytes:
-                del part[bisect_right(sizes, nbytes) + 1 :]
-            nbytes -= sizes[len(part) - 1]
+            if self._nbytes > nbytes:
+                sizes = list(accumulate([len(record.value or b"") for record in part]))
+                if sizes[-1] > nbytes:
+                    del part[bisect_right(sizes, nbytes) + 1 :]
+                nbytes -= sizes[len(part) - 1]
             self._at += len(part)
             found = found + part if found else part
         if not found:
@@ -155,7 +159,7 @@ class Fetched:
             if not self._hidden(found, piece):
                 pieces.append(piece)
         self._subscription.subscription.assignment.state_value(tp).consumed_to(end)
-        return Chunk(tp, pieces, start, end)
+        return Chunk(tp, pieces, start, end, found._records.size_in_bytes())
 
     def _hidden(self, found: Any, piece: Any) -> bool:
         if found._isolation_level == READ_COMMITTED and piece.producer_id is not None:

@@ -9,7 +9,6 @@ from typing import Any, Final
 
 from adapters.kafka.cluster import domain
 from adapters.kafka.failure import FAILURES, failure
-from adapters.kafka.packing import too_large
 from adapters.kafka.partitioner import Partitioner
 from adapters.kafka.position import Position
 from adapters.kafka.producer import Producer
@@ -17,7 +16,7 @@ from adapters.kafka.settings import KafkaSink
 from adapters.kafka.transaction import Transaction
 from gateway.core import letter
 from gateway.core.errors import InvalidArgument
-from gateway.core.stream import Ability, Batch, Context, DataError, DeadLetter, Fenced, Rows, Sink, Transient
+from gateway.core.stream import Ability, Batch, Context, DeadLetter, Fenced, Rows, Sink, Transient
 
 
 class KafkaOutput:
@@ -101,13 +100,6 @@ class KafkaOutput:
     # ---- writing
 
     async def write(self, rows: Rows, dead: Sequence[DeadLetter] = ()) -> None:
-        found = too_large(rows.batch, self._settings.record_bytes)
-        if found is not None:
-            at, size = found
-            raise DataError(
-                f"{rows.batch.ids[at]}: a result of {size} bytes with key and headers,"
-                f" expected at most {self._settings.record_bytes} (record_bytes)", at,
-            )  # fmt: skip
         position, lane = rows.source.position, self._lanes.get(rows.source.lane)
         if position is None or rows.source.lane not in self._bound:
             await self._write_plain(rows)

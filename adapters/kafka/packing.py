@@ -13,18 +13,22 @@ from aiokafka import AIOKafkaProducer
 
 from gateway.core.stream import Batch, Headers
 
-#: what a batch has around one record, at most
-OVERHEAD: Final = 128
-
 
 class Packed:
-    """A batch, and the indexes of its records among those that were packed."""
+    """A batch, and the indexes of its records among those that were packed. A record that is larger than batches are
+    made has one of its own."""
 
     __slots__ = ("builder", "rows")
 
     def __init__(self, builder: Any, rows: Sequence[int]) -> None:
         self.builder: Final = builder
         self.rows: Final = rows
+
+    @property
+    def nbytes(self) -> int:
+        """Before compression, with what is around the records."""
+        size: int = self.builder.size()
+        return size
 
 
 def packed(producer: AIOKafkaProducer, batch: Batch, rows: Sequence[int], *, stamp: bool) -> list[Packed]:
@@ -55,19 +59,3 @@ def packed(producer: AIOKafkaProducer, batch: Batch, rows: Sequence[int], *, sta
         builder.close()
         found.append(Packed(builder, rows[begin:at]))
     return found
-
-
-def too_large(batch: Batch, limit: int) -> tuple[int, int] | None:
-    """The index and the size of the first record that, with its key and headers, is larger than `limit`."""
-    if batch.nbytes + OVERHEAD < limit and not batch.keys and not batch.headers:
-        return None
-    keys, headers = batch.keys, batch.headers
-    for row, value in enumerate(batch.values):
-        size = OVERHEAD + len(value or b"")
-        if keys:
-            size += len(keys[row] or b"")
-        if headers:
-            size += sum(len(name) + len(text or b"") for name, text in headers[row])
-        if size > limit:
-            return row, size
-    return None

@@ -25,6 +25,9 @@ _RETRY_MS: Final = 5
 sender.BACKOFF_OVERRIDE = 0.002
 
 
+Split = Mapping[int, Sequence[int]]
+
+
 class Producer:
     """Waits for all replicas in sync, and never writes a record twice within its life.
 
@@ -45,6 +48,7 @@ class Producer:
     ) -> None:
         quiet()
         self._limit: Final = cluster.request_timeout
+        self._record_bytes: Final = record_bytes
         options: dict[str, Any] = {}
         if transactional_id:
             options = {
@@ -57,7 +61,7 @@ class Producer:
             acks="all",
             enable_idempotence=True,
             linger_ms=0,
-            max_batch_size=batch_bytes,
+            max_batch_size=min(batch_bytes, record_bytes),
             max_request_size=max(batch_bytes, record_bytes),
             compression_type=None if compression == "none" else compression,
             **options,
@@ -72,22 +76,37 @@ class Producer:
         async with asyncio.timeout(self._limit):
             return len(await self.kafka.partitions_for(topic))
 
-    async def send(self, batch: Batch, topic: str, split: Mapping[int, Sequence[int]], *, stamp: bool) -> None:
+    def pack(self, batch: Batch, split: Split, *, stamp: bool) -> list[tuple[int, Packed]]:
+        """Batches by partition. Raises DataError for a record that is too large."""
+        pieces = [
+            (partition, piece)
+            for partition, rows in split.items()
+            for piece in packed(self.kafka, batch, rows, stamp=stamp)
+        ]
+        for _, piece in pieces:
+            if len(piece.rows) == 1 and piece.nbytes > self._record_bytes:
+                row = piece.rows[0]
+                raise DataError(
+                    f"the result of {batch.ids[row]} has {piece.nbytes} bytes with key and headers, expected at most"
+                    f" {self._record_bytes} (record_bytes)", row,
+                )  # fmt: skip
+        return pieces
+
+    async def send(self, batch: Batch, topic: str, split: Split, *, stamp: bool) -> None:
         """Returns when all is durable, or in the transaction. `split` is partition → the indexes of its records.
 
-        Raises DataError for a record that the broker finds too large, and what aiokafka does; then some of the
-        others may have been written.
+        Raises DataError for a record that is too large, for the broker too: then, and with what aiokafka raises, some
+        of the others may have been written.
         """
-        waiting: list[tuple[int, Packed, asyncio.Future[Any]]] = []
+        waiting: list[asyncio.Future[Any]] = []
+        pieces = self.pack(batch, split, stamp=stamp)
         try:
-            for partition, rows in split.items():
-                for piece in packed(self.kafka, batch, rows, stamp=stamp):
-                    done = await self.kafka.send_batch(piece.builder, topic, partition=partition)
-                    waiting.append((partition, piece, done))
+            for partition, piece in pieces:
+                waiting.append(await self.kafka.send_batch(piece.builder, topic, partition=partition))
         finally:
-            outcomes = await asyncio.gather(*(done for _, _, done in waiting), return_exceptions=True)
+            outcomes = await asyncio.gather(*waiting, return_exceptions=True)
         smaller: dict[int, list[int]] = {}
-        for (partition, piece, _), outcome in zip(waiting, outcomes, strict=True):
+        for (partition, piece), outcome in zip(pieces, outcomes, strict=True):
             if isinstance(outcome, TOO_LARGE):
                 if len(piece.rows) == 1:
                     raise DataError(f"topic '{topic}' refuses it as too large (max.message.bytes)", piece.rows[0])
