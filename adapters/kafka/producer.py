@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any, Final
 
-from aiokafka import AIOKafkaProducer
-from aiokafka.errors import ProducerClosed
+from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.producer import sender
 
 from adapters.kafka.cluster import connection, quiet
-from adapters.kafka.failure import FAILURES, TOO_LARGE
+from adapters.kafka.failure import BAD, FAILURES, failure
 from adapters.kafka.packing import Packed, packed
 from adapters.kafka.settings import Cluster, Compression
 from gateway.core.stream import Batch, DataError
@@ -23,6 +24,8 @@ _RETRY_MS: Final = 5
 #: The same where a transaction begins while brokers still mark the end of the one before, for which they take a few ms.
 #: A constant of aiokafka's, 20 ms.
 sender.BACKOFF_OVERRIDE = 0.002
+#: seconds that a flush may take at the end
+_FLUSH: Final = 5.0
 
 
 Split = Mapping[int, Sequence[int]]
@@ -71,6 +74,8 @@ class Producer:
         """Raises what aiokafka does. With a transactional id: fences its old owner, whose transaction is ended then."""
         async with asyncio.timeout(self._limit):
             await self.kafka.start()
+        # Where aiokafka puts what befell a producer, which it takes to be there, but makes with the first transaction.
+        self.kafka._txn_manager._transaction_waiter = asyncio.get_running_loop().create_future()
 
     async def partitions(self, topic: str) -> int:
         async with asyncio.timeout(self._limit):
@@ -102,14 +107,20 @@ class Producer:
         pieces = self.pack(batch, split, stamp=stamp)
         try:
             for partition, piece in pieces:
-                waiting.append(await self.kafka.send_batch(piece.builder, topic, partition=partition))
-        finally:
-            outcomes = await asyncio.gather(*waiting, return_exceptions=True)
+                done = await self.kafka.send_batch(piece.builder, topic, partition=partition)
+                done.add_done_callback(partial(self._take_back, TopicPartition(topic, partition), len(piece.rows)))
+                waiting.append(done)
+        except BaseException:
+            for done in waiting:
+                done.cancel()
+            raise
+        outcomes = await asyncio.gather(*waiting, return_exceptions=True)
         smaller: dict[int, list[int]] = {}
         for (partition, piece), outcome in zip(pieces, outcomes, strict=True):
-            if isinstance(outcome, TOO_LARGE):
+            if isinstance(outcome, BAD):
                 if len(piece.rows) == 1:
-                    raise DataError(f"topic '{topic}' refuses it as too large (max.message.bytes)", piece.rows[0])
+                    message = failure(outcome, f"{batch.ids[piece.rows[0]]} for topic '{topic}'").message
+                    raise DataError(message, piece.rows[0]) from outcome
                 smaller.setdefault(partition, []).extend(piece.rows)
             elif isinstance(outcome, BaseException):
                 raise outcome
@@ -118,21 +129,41 @@ class Producer:
             await self.send(batch, topic, {partition: rows[:middle]}, stamp=stamp)
             await self.send(batch, topic, {partition: rows[middle:]}, stamp=stamp)
 
+    def _take_back(self, tp: TopicPartition, records: int, done: asyncio.Future[Any]) -> None:
+        """A batch that the broker refused has no numbers in its sequence, though aiokafka has counted it."""
+        if not done.cancelled() and isinstance(done.exception(), BAD):
+            self.kafka._txn_manager.increment_sequence_number(tp, -records)
+
     async def stop(self, *, soon: bool) -> None:
         """soon: what was not answered yet is given up; else it is waited for a moment."""
-        kafka = self.kafka
-        accumulator, manager = kafka._message_accumulator, kafka._txn_manager
         if soon:
-            await kafka.client.close()
-            accumulator.fail_all(ProducerClosed())
-        task = asyncio.create_task(kafka.stop())
-        await asyncio.wait([task], timeout=5.0)
-        while not task.done():
-            await kafka.client.close()
-            accumulator.fail_all(ProducerClosed())
-            await asyncio.wait([task], timeout=0.5)
+            await self._give_up()
+            return
+        task = asyncio.create_task(self.kafka.stop())
+        await asyncio.wait([task], timeout=_FLUSH)
+        if not task.done():
+            await self._give_up()
         with contextlib.suppress(*FAILURES, asyncio.CancelledError):
-            task.result()
-        waiter = manager._transaction_waiter if manager is not None else None
+            await task
+
+    async def _give_up(self) -> None:
+        """What aiokafka's `stop` does, but for waiting until brokers that may never come back have taken it all."""
+        kafka = self.kafka
+        kafka._closed = True
+        sender = kafka._sender.sender_task
+        while True:
+            await kafka.client.close()
+            update = kafka.client._md_update_fut
+            if update is not None and not update.done():
+                update.set_result(False)
+            if sender is None or sender.done():
+                break
+            # It waits for its requests when it is cancelled, and cancels one of them when it is again.
+            sender.cancel()
+            await asyncio.wait([sender], timeout=0.1)
+        accumulator = kafka._message_accumulator
+        for batch in [*accumulator._pending_batches, *itertools.chain(*accumulator._batches.values())]:
+            batch.future.cancel()
+        waiter = kafka._txn_manager._transaction_waiter
         if waiter is not None and waiter.done() and not waiter.cancelled():
             waiter.exception()  # looked at, so that asyncio does not report it

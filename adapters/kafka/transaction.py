@@ -44,7 +44,8 @@ class Transaction:
             except DataError:
                 await self._abort(what)
                 raise
-            except (*FAILURES, SluiceError, asyncio.CancelledError) as error:
+            except (*FAILURES, AssertionError, SluiceError, asyncio.CancelledError) as error:
+                # aiokafka asserts that its producer is not in a state that a failure before left it in
                 await self._end(str(error) or type(error).__name__)
                 if isinstance(error, asyncio.CancelledError):
                     raise
@@ -70,7 +71,7 @@ class Transaction:
         except ProducerFenced as error:
             await self._end(str(error))
             raise Fenced(f"{what}: another member has taken over") from error
-        except (*FAILURES, asyncio.CancelledError) as error:
+        except (*FAILURES, AssertionError, asyncio.CancelledError) as error:
             await self._end("it is not known whether its last transaction was committed")
             if isinstance(error, asyncio.CancelledError):
                 raise
@@ -81,7 +82,7 @@ class Transaction:
         try:
             async with asyncio.timeout(self._limit):
                 await self._producer.kafka.abort_transaction()
-        except (*FAILURES, asyncio.CancelledError) as error:
+        except (*FAILURES, AssertionError, asyncio.CancelledError) as error:
             await self._end(str(error) or type(error).__name__)
             if isinstance(error, asyncio.CancelledError):
                 raise

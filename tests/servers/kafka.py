@@ -48,6 +48,12 @@ class Topics:
         admin = self.admin()
         admin.create_partitions([NewPartitions(topic, partitions)], operation_timeout=30)[topic].result(30)
 
+    def truncate(self, topic: str, offset: int, partition: int = 0) -> None:
+        """Deletes the records before `offset`, as a topic's retention does."""
+        admin = self.admin()
+        at = TopicPartition(topic, partition, offset)
+        admin.delete_records([at])[at].result(30)
+
     def delete(self, *topics: str) -> None:
         admin = self.admin()
         for done in admin.delete_topics(list(topics), operation_timeout=30).values():
