@@ -14,7 +14,6 @@ from adapters.sql.pool import Pool
 from adapters.sql.records import Records
 from adapters.sql.schema import Kind
 from adapters.sql.settings import InputSettings
-from gateway.core.errors import InvalidArgument
 from gateway.core.stream import Batch, Context, Transient
 
 
@@ -47,7 +46,7 @@ class Cursor:
         settings: InputSettings, records: Records, dialect: Dialect, pool: Pool, context: Context
     ) -> Cursor:
         if context.positions is None:
-            raise InvalidArgument("mode: cursor needs an output that stores its position")
+            raise Transient("mode: cursor needs an output that stores its position: sql with `positions`")
         cursor = Cursor(settings, records, dialect, pool)
         cursor._epoch, cursor._position = await context.positions.take_over(settings.table)
         return cursor

@@ -32,7 +32,7 @@ class SqlInput:
         self._context = context
         self._address = Address.of(settings.url, settings.password_file)
         self._dialect: Dialect = dialect(self._address.system)
-        _check(settings, self._dialect, context)
+        _check(settings, self._dialect)
         self._ordered = settings.mode in ("outbox", "cursor")
         self._lanes = 1 if self._ordered else settings.claims
         self._epoch = 0
@@ -197,7 +197,7 @@ class SqlInput:
             self._pool = None
 
 
-def _check(settings: InputSettings, dialect: Dialect, context: Context) -> None:
+def _check(settings: InputSettings, dialect: Dialect) -> None:
     """What settings cannot mean together. Raises InvalidArgument."""
     if settings.mode == "claim" and not dialect.skips_locked:
         raise InvalidArgument(
@@ -205,13 +205,8 @@ def _check(settings: InputSettings, dialect: Dialect, context: Context) -> None:
         )
     if settings.mode == "anti-join" and not settings.results:
         raise InvalidArgument("results: anti-join needs the table in which claims and results are kept")
-    if settings.mode == "cursor":
-        if dialect.name != "postgresql":
-            raise InvalidArgument("mode: cursor goes by PostgreSQL's transaction ids, which no other database has")
-        if context.positions is None:
-            raise InvalidArgument(
-                "mode: cursor needs an output that stores its position (sql with `positions`), so that none is lost"
-            )
+    if settings.mode == "cursor" and dialect.name != "postgresql":
+        raise InvalidArgument("mode: cursor goes by PostgreSQL's transaction ids, which no other database has")
     if settings.delete and settings.mode != "outbox":
         raise InvalidArgument("delete: only rows of an outbox are deleted when they are done")
     if settings.notify and dialect.name != "postgresql":
