@@ -13,6 +13,7 @@ from gateway.app.security import Security
 from gateway.app.serving import Serving
 from gateway.app.stop import Stop, end
 from gateway.app.storage import storage
+from gateway.app.streamworkers import StreamWorkers, with_streams
 from gateway.control.follower import Follower
 from gateway.control.plane import ControlPlane
 from gateway.protocols.admin import admin_app, admin_routes
@@ -50,12 +51,14 @@ async def serve(settings: Settings) -> int:
         plane = ControlPlane(store, follower, settings)
         stack.push_async_callback(plane.close)
         serving = Serving(settings, engine, plane, stop, security, tracer, grpc_socket)
+        streams = StreamWorkers(settings) if settings.streams and settings.stream_workers else None
         routes = admin_routes(
             plane,
             LocalInventory(engine.manager, lambda: plane.desired),
-            render=serving.metrics().page,
+            render=with_streams(serving.metrics().page, streams),
             content_type=CONTENT_TYPE,
             ready=lambda: stop.ready,
+            streams=streams,
         )
         doorman = security.admin(routes)
         admin = Service(admin_app(routes, doorman), limits=ports.limits(settings), doorman=doorman)
@@ -65,6 +68,9 @@ async def serve(settings: Settings) -> int:
         listener = serving.listener(rest_socket)
         if await stop.unless(plane.start()):
             await ports.start(stack, listener, *serving.others())
+            if streams is not None:
+                stack.push_async_callback(streams.close)
+                await stop.unless(streams.start())
             settle_memory()
             stop.set_ready(True)
             logger.info(

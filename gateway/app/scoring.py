@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
-from typing import Final, Protocol
+from typing import Final
 
 import msgspec
 
@@ -16,29 +16,19 @@ from gateway.control.follower import Follower
 from gateway.core.errors import NotFound, SluiceError
 from gateway.pipeline.spec import Stream
 from gateway.settings import Settings
-from gateway.store.contract import State
+from gateway.store.contract import ApiKey, State
+from gateway.store.view import View
 
 logger = logging.getLogger("sluice.streams")
+
+Keys = Mapping[str, ApiKey]
 
 #: seconds between two looks at the control state
 LOOK: Final = 1.0
 
 
-class View(Protocol):
-    """The control state, to be read: `store.view.SqliteView` or a shared store."""
-
-    async def revision(self) -> int: ...
-
-    async def read(self) -> State: ...
-
-    async def blob(self, digest: str) -> bytes: ...
-
-
 class Undecided:
     """No control state: the settings alone count."""
-
-    async def revision(self) -> int:
-        return 0
 
     async def read(self) -> State:
         return State()
@@ -50,14 +40,17 @@ class Undecided:
 class Scoring:
     """An engine with the models of some streams. `follow` keeps it at what is desired."""
 
-    def __init__(self, settings: Settings, models: Collection[str], view: View) -> None:
+    def __init__(
+        self, settings: Settings, models: Collection[str], view: View, keys: Callable[[Keys], None] = lambda keys: None
+    ) -> None:
+        """`keys` takes up the API keys of each state."""
         self._models = frozenset(models)
         self._view = view
         # what else is in the folder would only take memory; in mode poll the manager takes all of it
         if settings.control_mode != "poll":
             settings = msgspec.structs.replace(settings, control_mode="explicit", load=tuple(sorted(self._models)))
         self.engine: Final = Engine(settings)
-        self._follower: Final = Follower(self.engine.manager, self.engine.splits, settings, view.blob)
+        self._follower: Final = Follower(self.engine.manager, self.engine.splits, settings, view.blob, keys)
 
     async def start(self) -> None:
         await self._follower.start(self._own(await self._view.read()))
@@ -68,9 +61,9 @@ class Scoring:
         while True:
             await asyncio.sleep(LOOK)
             try:
-                if await self._view.revision() != self._follower.state.revision:
-                    state = self._own(await self._view.read())
-                    await self._follower.follow(state)
+                state = await self._view.read()
+                if state.revision != self._follower.state.revision:
+                    await self._follower.follow(self._own(state))
                     logger.info("revision %d of the control state is in force", state.revision)
                 failing = False
             except SluiceError as error:

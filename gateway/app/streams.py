@@ -6,7 +6,7 @@ import asyncio
 import logging
 import platform
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 
@@ -16,20 +16,16 @@ from gateway import __version__
 from gateway.app import ports
 from gateway.app.engine import settle_memory
 from gateway.app.run import OTHER_FILES, allow_files
-from gateway.app.scoring import Scoring
+from gateway.app.security import Security
 from gateway.app.stop import Stop, end
+from gateway.app.streamset import StreamSet
 from gateway.models.onnx import runtime_name
-from gateway.pipeline.lease import owner
 from gateway.pipeline.spec import Stream
-from gateway.pipeline.station import Station
-from gateway.pipeline.streams import Streams
+from gateway.protocols.admin import admin_app, streams_routes
 from gateway.protocols.http.listener import Listener, bind
 from gateway.protocols.http.service import Service
-from gateway.protocols.streams import streams_app
 from gateway.samples import arms, versions
 from gateway.settings import Settings, admin_token
-from gateway.store.leases import SqliteLeases
-from gateway.store.view import SqliteView
 from gateway.telemetry import logs
 from gateway.telemetry.exposition import CONTENT_TYPE, Page
 from gateway.telemetry.metrics import Metrics
@@ -49,61 +45,63 @@ async def serve(settings: Settings, streams: Sequence[Stream]) -> int:
     began = time.perf_counter()
     stop = Stop()
     stop.listen()
-    state = Path(settings.state)
     async with AsyncExitStack() as stack:
         # bound before anything is loaded: a port that is taken is known at once
         socket = stack.enter_context(bind(settings.admin_host, settings.streams_port))
-        leases = await stack.enter_async_context(SqliteLeases(state))
-        token = admin_token(settings)
-        scoring = Scoring(settings, {stream.model.name for stream in streams}, SqliteView(state))
-        engine = scoring.engine
-        engine.enter(stack)
-        name = owner()
-        found = Streams([Station(stream, engine.dataplane, state, leases, name) for stream in streams])
-        metrics = Metrics(
-            lambda: versions(engine.manager),
-            loads=engine.loads,
-            splits=lambda: arms(engine.splits),
-            build={"version": __version__, "python": platform.python_version(), "runtime": runtime_name()},
+        await asyncio.to_thread(_own, Path(settings.state))
+        security = Security(settings, admin_token(settings))
+        await security.enter(stack)
+        found = await StreamSet.open(settings, streams, stack, security.guard.follow)
+        routes = streams_routes(
+            found.streams, render=_pages(found), content_type=CONTENT_TYPE, ready=lambda: stop.ready
         )
-
-        async def render() -> bytes:
-            page = Page()
-            found.write_metrics(page)
-            return metrics.render() + page.render()
-
-        app = streams_app(found, token=token, render=render, content_type=CONTENT_TYPE, ready=lambda: stop.ready)
+        doorman = security.admin(routes)
+        service = Service(admin_app(routes, doorman), limits=ports.limits(settings), doorman=doorman)
         tls = ports.tls(settings) if settings.tls.admin else None
-        service = Service(app, limits=ports.limits(settings))
         await ports.start(stack, Listener(service, socket, tls=tls, drain_timeout=1.0))
-        await scoring.start()
-        following = [asyncio.create_task(scoring.follow()), asyncio.create_task(engine.manager.poll())]
-        for task in following:
-            stack.callback(task.cancel)
-        settle_memory()
-        stop.set_ready(True)
-        logger.info(
-            "ready in %.2f s: %d streams, admin on %s:%d",
-            time.perf_counter() - began, len(streams), *socket.getsockname()[:2],
-        )  # fmt: skip
-        await _run(found, stop)
+        if await stop.unless(found.start(stack)):
+            settle_memory()
+            stop.set_ready(True)
+            logger.info(
+                "ready in %.2f s: %d streams, admin on %s:%d",
+                time.perf_counter() - began, len(streams), *socket.getsockname()[:2],
+            )  # fmt: skip
+            await _run(found, stop)
     logger.info("stopped")
-    if engine.left_behind:
+    if found.engine.left_behind:
         end(stop.code)
     return stop.code
 
 
-async def _run(streams: Streams, stop: Stop) -> None:
-    for view in await streams.list():
-        logger.info("stream %s: %s; order: %s", view["name"], view["guarantee"], view["order"])
-    running = asyncio.create_task(streams.run())
+def _own(state: Path) -> None:
+    state.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+
+def _pages(found: StreamSet) -> Callable[[], Awaitable[bytes]]:
+    metrics = Metrics(
+        lambda: versions(found.engine.manager),
+        loads=found.engine.loads,
+        splits=lambda: arms(found.engine.splits),
+        build={"version": __version__, "python": platform.python_version(), "runtime": runtime_name()},
+    )
+
+    async def render() -> bytes:
+        page = Page()
+        found.streams.write_metrics(page)
+        return metrics.render() + page.render()
+
+    return render
+
+
+async def _run(found: StreamSet, stop: Stop) -> None:
+    running = asyncio.create_task(found.run())
     asked = asyncio.create_task(stop.wait())
     try:
         await asyncio.wait({running, asked}, return_when=asyncio.FIRST_COMPLETED)
         stop.set_ready(False)
         if not running.done():
             logger.info("stopping: nothing more is read, what is in flight is finished")
-            streams.stop()
+            found.streams.stop()
         await running
     finally:
         asked.cancel()

@@ -21,6 +21,7 @@ from gateway.app.inventory import FleetInventory
 from gateway.app.security import Security
 from gateway.app.stop import Stop
 from gateway.app.storage import storage
+from gateway.app.streamworkers import StreamWorkers, with_streams
 from gateway.control.fleet import Fleet
 from gateway.control.member import Member
 from gateway.control.plane import ControlPlane
@@ -96,6 +97,7 @@ class Supervisor:
             timeout=settings.worker_timeout,
             drain_timeout=settings.drain_timeout,
         )
+        self._streams = StreamWorkers(settings) if settings.streams and settings.stream_workers else None
         self._first: dict[str, ServedFolder] | None = None
         self._admin_address: tuple[str, int] = ("", 0)
 
@@ -120,6 +122,8 @@ class Supervisor:
         self._admin_address = admin_socket.getsockname()[:2]
         stack.push_async_callback(self.plane.close)
         stack.push_async_callback(self.workers.close)
+        if self._streams is not None:
+            stack.push_async_callback(self._streams.close)
         return self
 
     def addresses(self) -> list[str]:
@@ -131,6 +135,8 @@ class Supervisor:
         self._first = served(await asyncio.to_thread(Repository(Path(self.settings.models)).scan))
         await self.plane.start()
         await self.workers.start()
+        if self._streams is not None:
+            await self._streams.start()
         if self.settings.control_mode == "poll":
             self._polling = asyncio.create_task(self._poll())
 
@@ -148,18 +154,19 @@ class Supervisor:
         routes = admin_routes(
             self.plane,
             FleetInventory(self.workers),
-            render=self._page,
+            render=with_streams(self._page, self._streams),
             content_type=CONTENT_TYPE,
             ready=lambda: self._stop.ready and self.workers.ready() > 0,
             detail=self._detail,
             workers=self.workers,
+            streams=self._streams,
         )
         doorman = self._security.admin(routes)
         return Service(admin_app(routes, doorman), limits=ports.limits(self.settings), doorman=doorman)
 
     def _detail(self) -> dict[str, Any]:
         told: dict[str, Any] = {"workers": {"ready": self.workers.ready(), "wanted": len(self._rest)}}
-        if troubles := self.workers.troubles():
+        if troubles := [*self.workers.troubles(), *(self._streams.troubles() if self._streams else ())]:
             told["troubles"] = troubles
         return told
 

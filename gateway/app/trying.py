@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from gateway.app.scoring import scoring
+from gateway.app.storage import view
 from gateway.codecs.records.columns import Decoder
 from gateway.core.errors import Unavailable
 from gateway.core.stream import Batch, Credit, Message
@@ -23,7 +24,6 @@ from gateway.pipeline.scored import Scored
 from gateway.pipeline.scorer import Scorer
 from gateway.pipeline.spec import Stream
 from gateway.settings import Settings
-from gateway.store.view import SqliteView
 
 Tried = tuple[str, Message, bytes | None, str]
 
@@ -34,8 +34,7 @@ NBYTES = 64 << 20
 async def tried(settings: Settings, streams: Sequence[Stream], count: int, wait: float) -> AsyncIterator[Tried]:
     """The stream, a record, its result, and why it has none. The inputs are read under another name than the streams',
     so that those that run are not disturbed. Raises SluiceError."""
-    view = SqliteView(Path(settings.state))
-    async with scoring(settings, streams, view) as engine:
+    async with view(settings) as decided, scoring(settings, streams, decided) as engine:
         for stream in streams:
             scorer = _scorer(stream, engine.dataplane)
             aside = replace(stream, name=f"{stream.name}.dry-run")

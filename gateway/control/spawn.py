@@ -7,14 +7,14 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Final, Literal
 
 #: serving: has the listeners; others may follow that have none
 Role = Literal["serving", "stream"]
 
-MODULE = "gateway.app.worker"
+MODULES: Final[Mapping[Role, str]] = {"serving": "gateway.app.worker", "stream": "gateway.app.streamworker"}
 
 
 async def spawn(
@@ -28,7 +28,7 @@ async def spawn(
     # what this process imports from, that one does too, and nothing because it lies in the working directory
     paths = (path or str(Path.cwd()) for path in sys.path)
     return await asyncio.create_subprocess_exec(
-        sys.executable, "-P", "-m", MODULE, role, str(slot), *numbers,
+        sys.executable, "-P", "-m", MODULES[role], role, str(slot), *numbers,
         stdin=asyncio.subprocess.DEVNULL,
         env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
         pass_fds=[int(number) for number in numbers],

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final, get_args
 
+import msgspec
+
 from gateway.core.stream import Lag
 from gateway.pipeline.status import State, Status
 from gateway.telemetry.exposition import Family, Page, labelled
@@ -92,9 +94,17 @@ def seconds(lag: Mapping[str, Lag]) -> float | None:
     return max(known) if known else None
 
 
-def write(page: Page, statuses: Iterable[Mapping[str, Any]]) -> None:
-    """`statuses` are `station.View`s: a Status as `status`, and the state with its standby."""
-    views = [(labelled(_STREAM, (view["name"],)), view["name"], view["state"], view["status"]) for view in statuses]
+def write(page: Page, samples: Iterable[Mapping[str, Any]]) -> None:
+    """Each has `name`, `state`, `status`, a Status or the same as plain values, and `worker` where there are some."""
+    views = [
+        (
+            _labels(sample),
+            sample["name"],
+            sample["state"],
+            msgspec.convert(sample["status"], Status, from_attributes=True),
+        )
+        for sample in samples
+    ]
     page.family(_RECORDS)
     for labels, _, _, status in views:
         for outcome in _OUTCOMES:
@@ -115,6 +125,12 @@ def write(page: Page, statuses: Iterable[Mapping[str, Any]]) -> None:
         for state in STATES:
             page.sample(_STATE.name, f'{labels},state="{state}"', int(state == now))
     page.family(_INFO)
-    for _, name, _, status in views:
+    for labels, _, _, status in views:
         delivery = status.guarantee.partition(":")[0]
-        page.sample(_INFO.name, labelled(_INFO.labels, (name, delivery)), 1)
+        page.sample(_INFO.name, f'{labels},guarantee="{delivery}"', 1)
+
+
+def _labels(sample: Mapping[str, Any]) -> str:
+    if "worker" in sample:
+        return labelled(("stream", "worker"), (sample["name"], sample["worker"]))
+    return labelled(_STREAM, (sample["name"],))

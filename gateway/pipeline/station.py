@@ -239,6 +239,7 @@ class Station:
             **self._names,
             "model": model.name,
             "version": model.version,
+            "here": self.here,
             "epoch": self._lease.epoch,
             "records": {
                 name: getattr(status, name)

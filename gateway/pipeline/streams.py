@@ -44,8 +44,12 @@ class Streams:
     async def redrive(self, name: str, limit: int | None) -> Mapping[str, Any]:
         return await self._station(name).redrive(limit)
 
+    def samples(self) -> Sequence[Mapping[str, Any]]:
+        """For `metrics.write`."""
+        return [station.sample() for station in self._stations.values()]
+
     def write_metrics(self, page: Page) -> None:
-        metrics.write(page, [station.sample() for station in self._stations.values()])
+        metrics.write(page, self.samples())
 
     def _station(self, name: str) -> Station:
         if name not in self._stations:

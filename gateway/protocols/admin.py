@@ -30,6 +30,7 @@ from gateway.protocols.keys import ApiKeys
 from gateway.protocols.oip.access import ADMIN, FREE, LOAD, READ, SPLIT
 from gateway.protocols.rest.body import parse, read
 from gateway.protocols.route import Call
+from gateway.protocols.streams import StreamRoutes, Streams
 from gateway.protocols.views import Inventory, audit_view, split_view
 from gateway.telemetry.control import control_page
 
@@ -56,6 +57,7 @@ def admin_routes(
     ready: Callable[[], bool],
     detail: Callable[[], Mapping[str, Any]] = dict,
     workers: Processes | None = None,
+    streams: Streams | None = None,
 ) -> list[Call]:
     """Every route of port 8002.
 
@@ -63,6 +65,7 @@ def admin_routes(
     ready    whether the server takes traffic
     detail   what readiness says beside it
     workers  None where all is one process
+    streams  None where none are run
     """
     return [
         *Probes(render, content_type, ready, plane, detail).routes(),
@@ -73,7 +76,15 @@ def admin_routes(
         *ApiKeys(plane).routes(),
         *Trail(plane).routes(),
         *Gateways(plane).routes(),
+        *(StreamRoutes(streams).routes() if streams is not None else ()),
     ]
+
+
+def streams_routes(
+    streams: Streams, *, render: Callable[[], Awaitable[bytes]], content_type: str, ready: Callable[[], bool]
+) -> list[Call]:
+    """The admin port of a process that runs streams and nothing else."""
+    return [*Probes(render, content_type, ready).routes(), *StreamRoutes(streams).routes()]
 
 
 def admin_app(routes: Sequence[Call], doorman: Doorman) -> Starlette:

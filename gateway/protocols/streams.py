@@ -2,26 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Final, Protocol
 
 import msgspec
 from msgspec import Meta, Struct
-from starlette.applications import Starlette
-from starlette.exceptions import HTTPException
-from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import Response
 
-from gateway.core.errors import SluiceError
-from gateway.protocols.admin import Probes
-from gateway.protocols.checkpoint import Checkpoint
-from gateway.protocols.doorman import Doorman, Guarded
-from gateway.protocols.errors import on_error
 from gateway.protocols.oip.access import ADMIN, READ
 from gateway.protocols.rest.body import parse, read
 from gateway.protocols.route import Call
-from gateway.security.guard import Guard
 
 MAX_BODY: Final = 1 << 16
 
@@ -85,21 +76,6 @@ class StreamRoutes:
     async def redrive(self, request: Request) -> Response:
         body = parse(await read(request, MAX_BODY), RedriveBody)
         return _json(await self._streams.redrive(request.path_params["name"], body.limit))
-
-
-def streams_app(
-    streams: Streams,
-    *,
-    token: str,
-    render: Callable[[], Awaitable[bytes]],
-    content_type: str,
-    ready: Callable[[], bool],
-) -> Starlette:
-    """The admin port of a process that runs streams and nothing else."""
-    routes = [*Probes(render, content_type, ready).routes(), *StreamRoutes(streams).routes()]
-    handlers = dict.fromkeys((SluiceError, HTTPException, Exception), on_error)
-    doorman = Doorman(Checkpoint(Guard(token), "admin", always=True), routes)
-    return Starlette(routes=routes, exception_handlers=handlers, middleware=[Middleware(Guarded, doorman=doorman)])
 
 
 def _json(document: Any) -> Response:

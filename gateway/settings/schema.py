@@ -255,6 +255,15 @@ class Settings(Struct, frozen=True, kw_only=True):
             " themselves; see [streams](streams.md)."
         ),
     ] = ()
+    stream_workers: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=64,
+            description="Processes of `sluice serve` that run the streams, where some are declared. 0: none, because"
+            " `sluice streams run` does.",
+        ),
+    ] = 1
     streams_port: Annotated[
         Port, Meta(description="Metrics, probes and `/admin/v1/streams` of `sluice streams run`. 0: any free one.")
     ] = 8012

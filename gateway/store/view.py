@@ -7,7 +7,7 @@ import sqlite3
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Final, Protocol, TypeVar
 
 from gateway.core.errors import NotFound, Unavailable
 from gateway.store.contract import State
@@ -16,15 +16,21 @@ from gateway.store.sqlite import FILE, SqliteStore
 T = TypeVar("T")
 
 
+class View(Protocol):
+    """What of a store is needed to follow it. All raise Unavailable."""
+
+    async def read(self) -> State: ...
+
+    async def blob(self, digest: str) -> bytes:
+        """Raises NotFound."""
+        ...
+
+
 class SqliteView:
     """Opened anew for each look: the gateway may come and go, and where there never was one the state is empty."""
 
     def __init__(self, folder: Path) -> None:
         self._path: Final = folder / FILE
-
-    async def revision(self) -> int:
-        """Cheap: for looking every second. Raises Unavailable, as all do."""
-        return await self._look(lambda db: int(db.execute("SELECT value FROM revision").fetchone()[0]), 0)
 
     async def read(self) -> State:
         def read(db: sqlite3.Connection) -> State:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import httpx
 import pytest
+from gateways import running as serving
 from servers.server import until
-from streaming import Place, Running, running
+from streaming import Place, Running, environment, running
 
 from gateway.cli import run as sluice
 
@@ -240,8 +244,6 @@ class TestRun:
     def test_labels_that_are_set_elsewhere_are_followed(self, place: Place) -> None:
         place.stream("double", "{name: affine, version: chosen}")
         (place.folder / "sluice.yaml").write_text("labels: {affine: {chosen: 1}}\n")
-        from gateways import running as serving
-
         with (
             running(place) as process,
             serving(
@@ -262,3 +264,51 @@ class TestRun:
             until(lambda: "revision 1 of the control state is in force" in process.text(), what="following")
             place.feed("b.jsonl", place.records(2, 1))
             until(lambda: [result["version"] for result in place.results()] == ["1", "2"], what="version 2's answer")
+
+
+class TestServe:
+    @pytest.mark.parametrize("workers", ["1", "2"])
+    def test_streams_of_the_settings_run_in_a_process_of_their_own(self, place: Place, workers: str) -> None:
+        streams = str(place.folder / "double.yaml")
+        text = (place.folder / "double.yaml").read_text()
+        for name in ("in", "out"):
+            text = text.replace(f"path: {name}", f"path: {place.folder / name}")
+        (place.folder / "double.yaml").write_text(text)
+        state = place.folder / ".sluice"
+        with serving(place.folder / "models", state, streams=streams, workers=workers, grpc_port="off") as server:
+            place.feed("a.jsonl", [*place.records(1, 5), "broken"])
+            until(lambda: len(place.results()) == 5, what="5 results")
+            token = (state / "admin-token").read_text().strip()
+            with httpx.Client(base_url=server.admin, headers={"Authorization": f"Bearer {token}"}) as admin:
+                view = admin.get("/admin/v1/streams").json()["streams"][0]
+                assert (view["name"], view["state"], view["epoch"]) == ("double", "running", 1)
+                assert 'sluice_stream_records_total{stream="double",worker="0",outcome="read"} 6' in (
+                    admin.get("/metrics").text
+                )
+                assert admin.get("/admin/v1/streams/none").status_code == 404
+                assert admin.post("/admin/v1/streams/double/redrive", json={}).json() == {"records": 1, "left": 0}
+                assert admin.post("/admin/v1/streams/double/pause", json={"reason": "r"}).json()["reason"] == "r"
+                assert admin.post("/admin/v1/streams/double/resume", json={}).status_code == 200
+                (pid,) = _stream_workers(server.process.pid)
+                os.kill(pid, signal.SIGKILL)
+                place.feed("b.jsonl", place.records(6, 5))
+                # the lease of who was killed runs out first
+                until(lambda: len(place.results()) == 10, what="10 results of its successor")
+                assert admin.get("/admin/v1/streams/double").json()["epoch"] == 2
+
+    def test_a_stream_that_is_wrong_keeps_the_gateway_from_starting(self, place: Place) -> None:
+        place.stream("double", "none")
+        done = subprocess.run(
+            [sys.executable, "-m", "gateway.cli", "serve"], capture_output=True, text=True, timeout=60,
+            cwd=place.folder,
+            env=environment(
+                SLUICE_STREAMS="double.yaml", SLUICE_HTTP_PORT="0", SLUICE_ADMIN_PORT="0", SLUICE_GRPC_PORT="off"
+            ),
+        )  # fmt: skip
+        assert done.returncode == 2
+        assert "double.yaml:4: model: there is no model 'none' in 'models'" in done.stderr
+
+
+def _stream_workers(parent: int) -> list[int]:
+    children = Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
+    return [int(pid) for pid in children if b"streamworker" in Path(f"/proc/{pid}/cmdline").read_bytes()]

@@ -64,10 +64,13 @@ def validated(settings: Settings, streams: list[Stream]) -> list[Any]:
     import asyncio
     from pathlib import Path
 
+    from gateway.app.storage import view
     from gateway.pipeline.validation import signatures, validate
-    from gateway.store.view import SqliteView
+
+    async def decided() -> Any:
+        async with view(settings) as found:
+            return await found.read()
 
     if not Path(settings.models).is_dir():
         raise SettingsError(f"models: expected a folder, found no folder at '{settings.models}'")
-    state = Path(settings.state)
-    return list(validate(streams, signatures(settings, asyncio.run(SqliteView(state).read())), state))
+    return list(validate(streams, signatures(settings, asyncio.run(decided())), Path(settings.state)))
