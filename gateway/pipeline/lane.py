@@ -97,7 +97,8 @@ class Lane:
             flight.scored = await steps.score(flight)
             parts = split(flight, steps.lanes)
         except Exception as error:  # noqa: BLE001 - the session says what is to be done about it
-            self._failed(error)
+            self.scoring.stop()
+            steps.failed(self, error)
             return
         flight.parts = len(parts)
         self._unwritten += 1
@@ -174,6 +175,10 @@ class Lane:
         """What comes after it in the lane does not overtake it."""
         self.stop(writing=True)
         self._steps.failed(self, error)
+
+    def stop_scoring(self) -> None:
+        """What is scored is written, nothing else."""
+        self.scoring.cancel()
 
     def stop(self, *, writing: bool) -> None:
         """Nothing begins any more. `writing`: writes that are under way may end, and be acknowledged."""

@@ -30,6 +30,9 @@ from gateway.pipeline.status import Counters
 
 logger = logging.getLogger("sluice.streams")
 
+#: seconds that an input may take to learn that a lane has another owner
+_GRACE: Final = 10.0
+
 
 @dataclass(slots=True)
 class Pipeline:
@@ -38,6 +41,9 @@ class Pipeline:
     merges    batches of a lane may be written together
     written   by lane: ids of records that were written and not acknowledged; if they come again, and are known to have
               the same id then, they are not written again
+    lag_seen  `time.monotonic()` when the input said so
+    stalls    how often it was connected again for want of progress: where that is of no use (a lag that counts what
+              is no record, say), it is done less and less often
     narrow    the most records of a read, while a record is looked for that an output refuses; 0: no limit
     progress  `time.monotonic()` when something was last acknowledged
     model     the model's backoff, and what it is waited for
@@ -58,6 +64,8 @@ class Pipeline:
     written: dict[str, set[str]] = field(default_factory=dict)
     sizes: dict[int, int] = field(default_factory=dict)
     lag: Mapping[str, Lag] = field(default_factory=dict)
+    lag_seen: float = 0.0
+    stalls: int = 0
     narrow: int = 0
     progress: float | None = None
 
@@ -75,7 +83,10 @@ class Session:
         self.flow: Final = Flow(policy.batching, pipeline.input.source.depth)
         #: those with something in flight
         self.busy: Final[dict[str, Lane]] = {}
+        #: lanes that have another owner: the epoch that is over, and `time.monotonic()` when that was learnt
         self._fenced: Final[dict[str, tuple[int, float]]] = {}
+        #: those of them that have not come back under a later epoch
+        self._missing: Final[set[str]] = set()
         self._ended = asyncio.Event()
         self._stopping = False
         self._why: Exception | None = None
@@ -122,14 +133,21 @@ class Session:
             self._ended.set()
 
     def _end_if_done(self) -> None:
-        if (self._stopping or self.exhausted) and not self.busy:
-            self._ended.set()
+        if self.busy or not (self._stopping or self.exhausted):
+            return
+        if self._missing and not self._stopping:
+            # what was dropped is still to be read, unless there is another owner: the input has to find out
+            self._end(Fault(Fenced(f"lane '{min(self._missing)}' has another owner"), INPUT))
+        self._ended.set()
 
     async def _settle(self) -> None:
-        """Lets the writes end that are under way, and drops the rest."""
+        """Lets the writes end that are under way, and drops the rest; what the breaker has let pass is written."""
         lanes = list(self.busy.values())
         for lane in lanes:
-            lane.stop(writing=True)
+            if isinstance(self._why, Tripped):
+                lane.stop_scoring()
+            else:
+                lane.stop(writing=True)
         self._pipeline.delivery.halt.set()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(self._pipeline.policy.errors.settle):
@@ -175,12 +193,17 @@ class Session:
     def _take_in(self, batch: Batch, token: Token) -> None:
         pipeline = self._pipeline
         epoch, since = self._fenced.get(token.lane, (-1, 0.0))
+        lane = self.busy.get(token.lane)
+        if lane is not None and token.epoch < lane.epoch:
+            pipeline.counters.dropped += len(batch)
+            return
         if token.epoch <= epoch:
             pipeline.counters.dropped += len(batch)
-            if time.monotonic() - since > pipeline.policy.errors.backoff.longest:
+            if time.monotonic() - since > _GRACE:
                 error = Fenced(f"the input still gives records of lane '{token.lane}', which has another owner")
                 self._end(Fault(error, BOTH))
             return
+        self._missing.discard(token.lane)
         flight = Flight.of(batch, token)
         pipeline.counters.read += flight.rows
         pipeline.counters.nbytes += flight.nbytes
@@ -275,6 +298,7 @@ class Session:
         pipeline.written.pop(flight.token.lane, None)
         pipeline.counters.acknowledged += flight.read
         pipeline.progress = time.monotonic()
+        pipeline.stalls = 0
         if pipeline.narrow:
             doubled = pipeline.narrow * 2
             pipeline.narrow = doubled if doubled < pipeline.policy.batching.rows else 0
@@ -293,6 +317,7 @@ class Session:
         if isinstance(error, Fenced):
             if self.busy.get(lane.name) is lane:
                 self._fenced[lane.name] = lane.epoch, time.monotonic()
+                self._missing.add(lane.name)
                 logger.info("stream %s: lane %s has another owner: %s", self._pipeline.name, lane.name, error.message)
                 self._drop(lane)
             return
@@ -324,18 +349,22 @@ class Session:
         seen, since = self._traces(), time.monotonic()
         while True:
             await asyncio.sleep(stalled / 4)
-            if (now := self._traces()) != seen or not self._has_work() or self._waits():
+            patience = stalled if self.busy else stalled * 2.0 ** min(pipeline.stalls, 6)
+            if (now := self._traces()) != seen or self._waits() or not (self.busy or self._lags(since)):
                 seen, since = now, time.monotonic()
-            elif time.monotonic() - since >= stalled:
-                error = Transient(f"no progress for {stalled:g} s though there is work")
+            elif time.monotonic() - since >= patience:
+                pipeline.stalls += 1
+                error = Transient(f"no progress for {patience:g} s though there is work")
                 self._end(Fault(error, EVERY))
 
     def _traces(self) -> tuple[int, ...]:
         counters = self._pipeline.counters
         return counters.read, counters.scored, counters.written, counters.dead, counters.acknowledged
 
-    def _has_work(self) -> bool:
-        return bool(self.busy) or any(lag.records for lag in self._pipeline.lag.values())
+    def _lags(self, since: float) -> bool:
+        """The input knows of records that it does not give, and that for longer than the last look."""
+        pipeline = self._pipeline
+        return pipeline.lag_seen > since and any(lag.records for lag in pipeline.lag.values())
 
     def _waits(self) -> bool:
         """For something that is known, and tried again."""
@@ -349,6 +378,7 @@ class Session:
         while True:
             try:
                 pipeline.lag = dict(await look())
+                pipeline.lag_seen = time.monotonic()
             except SluiceError as error:
                 logger.debug("stream %s: its lag is not known: %s", pipeline.name, error.message)
             except Exception:

@@ -124,12 +124,13 @@ class Plant:
         settings = memory.MemorySource(topic=self.source.name, ends=self.ends, faults=self.reading)
         return memory.MemoryInput(settings, Context(self.name, positions))
 
+    def graveyard(self) -> Output:
+        settings = memory.MemorySink(topic=self.dead.name, ability="idempotent", faults=self.burying)
+        return memory.MemoryOutput(settings, Context(f"{self.name}.dead"))
+
     def runner(self, policy: Policy, scorer: Scores | None = None) -> Runner:
         output = self.output()
-        dead = None
-        if not self.dead_letters:
-            settings = memory.MemorySink(topic=self.dead.name, ability="idempotent", faults=self.burying)
-            dead = memory.MemoryOutput(settings, Context(f"{self.name}.dead"))
+        dead = None if self.dead_letters else self.graveyard()
         return Runner(self.name, self.input(output), output, dead, scorer or self.scorer, policy)
 
     def results(self) -> list[Result]:

@@ -1,0 +1,303 @@
+"""The life of a runner: start, drain, pause, end, cancellation, and what it tells of itself."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+from pipeline.plant import Doubler, Plant, on_loop, policy, until
+
+from adapters.memory import Faults
+from gateway.core.errors import InvalidArgument, Unavailable
+from gateway.pipeline.policy import Breaker
+from gateway.pipeline.runner import Runner
+
+
+@asynccontextmanager
+async def running(runner: Runner) -> AsyncIterator[asyncio.Task[None]]:
+    task = asyncio.ensure_future(runner.run())
+    try:
+        yield task
+    finally:
+        runner.drain(5)
+        await task
+
+
+@on_loop
+async def test_runs_to_the_end_of_its_input() -> None:
+    plant = Plant()
+    plant.put(1000, keys=9, lanes=3, poison=50)
+    runner = plant.runner(policy(rows=64))
+    assert runner.status().state == "starting"
+    await runner.run()
+    assert plant.verdict().exact
+    status = runner.status()
+    assert (status.state, status.reason) == ("finished", "")
+    assert (status.read, status.scored, status.written, status.dead) == (1000, 980, 980, 20)
+    assert (status.acknowledged, status.in_flight, status.in_flight_bytes, status.lanes) == (1000, 0, 0, 0)
+    assert status.retries == status.reconnects == status.suppressed == status.dropped == 0
+    assert sum(status.sizes.values()) == status.batches
+    assert status.guarantee.startswith("at least once: ")
+    assert "no record" in plant.reasons()["r49"]
+
+
+@on_loop
+async def test_an_input_without_records() -> None:
+    plant = Plant()
+    runner = plant.runner(policy())
+    await runner.run()
+    assert runner.status().state == "finished"
+
+
+@on_loop
+async def test_drain_finishes_what_was_read_and_reads_no_more() -> None:
+    plant = Plant(ends=False, writing=Faults(delay=0.01))
+    plant.put(500)
+    runner = plant.runner(policy(rows=10, rows_in_flight=40))
+    task = asyncio.ensure_future(runner.run())
+    await until(lambda: runner.status().acknowledged >= 20)
+    runner.drain()
+    assert runner.status().state == "draining"
+    await task
+    status = runner.status()
+    assert status.state == "stopped"
+    assert status.in_flight == 0
+    assert 20 <= status.read == status.acknowledged < 500
+    again = plant.runner(policy())
+    async with running(again):
+        await until(lambda: again.status().acknowledged == 500 - status.read)
+    assert plant.verdict().exact
+
+
+@on_loop
+async def test_a_drain_ends_at_its_deadline_and_what_was_not_written_comes_again() -> None:
+    plant = Plant(ends=False, writing=Faults(write=1.0))
+    plant.put(50)
+    runner = plant.runner(policy(rows=10))
+    task = asyncio.ensure_future(runner.run())
+    await until(lambda: runner.status().retries > 2)
+    runner.drain(0.05)
+    await asyncio.wait_for(task, 5)
+    status = runner.status()
+    assert (status.state, status.written, status.acknowledged) == ("stopped", 0, 0)
+    plant.writing, plant.ends = Faults(), True
+    await plant.runner(policy()).run()
+    assert plant.verdict().exact
+
+
+@on_loop
+async def test_a_drain_before_the_start_and_one_while_it_cannot_connect() -> None:
+    plant = Plant(ends=False, reading=Faults(connect=1.0))
+    runner = plant.runner(policy())
+    runner.drain()
+    await runner.run()
+    assert runner.status().state == "stopped"
+    runner = plant.runner(policy())
+    task = asyncio.ensure_future(runner.run())
+    await until(lambda: runner.status().retries > 3)
+    status = runner.status()
+    assert status.state == "waiting"
+    assert status.reason == f"input: topic '{plant.source.name}' is not there"
+    runner.drain()
+    await asyncio.wait_for(task, 5)
+
+
+@on_loop
+async def test_cancelling_leaves_everything_to_come_again() -> None:
+    plant = Plant(ends=False, writing=Faults(delay=0.002))
+    plant.put(300)
+    others = asyncio.all_tasks()
+    for turns in range(12):
+        runner = plant.runner(policy(rows=20))
+        task = asyncio.ensure_future(runner.run())
+        for _ in range(turns * turns):
+            await asyncio.sleep(0)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert asyncio.all_tasks() == others
+    plant.ends = True
+    await plant.runner(policy()).run()
+    assert plant.verdict().sound
+
+
+@on_loop
+async def test_pause_lets_go_and_resume_goes_on() -> None:
+    plant = Plant(ends=False)
+    plant.put(100)
+    runner = plant.runner(policy(rows=10))
+    async with running(runner):
+        await until(lambda: runner.status().acknowledged == 100)
+        runner.pause("somebody wants to look at it")
+        await until(lambda: runner.status().state == "paused")
+        assert runner.status().reason == "somebody wants to look at it"
+        assert not plant.source.listeners  # the input is closed
+        plant.put(100)
+        await asyncio.sleep(0.02)
+        assert runner.status().read == 100
+        runner.resume()
+        await until(lambda: runner.status().acknowledged == 200)
+        assert runner.status().state == "running"
+        assert runner.status().reason == ""
+    assert plant.verdict().exact
+
+
+@on_loop
+async def test_pause_before_the_start_pause_twice_and_drain_from_a_pause() -> None:
+    plant = Plant(ends=False)
+    plant.put(10)
+    runner = plant.runner(policy())
+    runner.pause("first")
+    task = asyncio.ensure_future(runner.run())
+    await until(lambda: runner.status().state == "paused")
+    runner.pause("second")
+    assert runner.status().reason == "second"
+    runner.drain()
+    await asyncio.wait_for(task, 5)
+    assert runner.status().state == "stopped"
+    assert runner.status().read == 0
+
+
+@on_loop
+async def test_the_breaker_pauses_before_anything_is_lost_to_the_dead_letters() -> None:
+    plant = Plant(ends=False)
+    plant.put(100, poison=1)
+    runner = plant.runner(policy(rows=50, errors={"breaker": Breaker(share=0.5, window=50)}))
+    async with running(runner):
+        await until(lambda: runner.status().state == "paused")
+        status = runner.status()
+        assert "50 of the last 50 records are at fault, the limit is 50%; the last one: it is" in status.reason
+        assert (status.trips, status.dead, len(plant.buried())) == (1, 0, 0)
+        # by hand: a whole window passes, then it is judged again
+        runner.resume()
+        await until(lambda: runner.status().trips == 2)
+        assert len(plant.buried()) == 50
+
+
+@on_loop
+async def test_the_breaker_tries_one_batch_after_a_while() -> None:
+    plant = Plant()
+    plant.put(30, poison=1)
+    plant.put(300)
+    breaker = Breaker(share=0.5, window=20, retry=0.02)
+    scorer = Doubler()
+    runner = plant.runner(policy(rows=20, errors={"breaker": breaker}), scorer)
+    task = asyncio.ensure_future(runner.run())
+    await until(lambda: runner.status().trips >= 3)
+    # somebody repairs it
+    plant.source.lanes[f"{plant.source.name}/0"].values[:30] = [b'{"x": 0}'] * 30
+    await task
+    assert runner.status().state == "finished"
+    assert not plant.buried()
+    assert len(plant.results()) == 330
+
+
+@on_loop
+async def test_a_model_that_is_not_there_is_waited_for() -> None:
+    plant = Plant()
+    plant.put(100)
+    scorer = Doubler()
+    scorer.fails = [Unavailable("model 'm' is loading")] * 5
+    runner = plant.runner(policy(rows=10), scorer)
+    seen = []
+    scorer.before = lambda: asyncio.sleep(0, seen.append((runner.status().state, runner.status().reason)))
+    await runner.run()
+    assert ("waiting", "model: model 'm' is loading") in seen
+    assert plant.verdict().exact
+    status = runner.status()
+    assert (status.retries, status.reconnects, status.reason) == (5, 0, "")
+
+
+@on_loop
+async def test_attempts_at_a_model_may_have_an_end() -> None:
+    plant = Plant()
+    plant.put(30)
+    scorer = Doubler()
+    scorer.fails = [Unavailable("it takes too long")] * 3
+    await plant.runner(policy(rows=10, errors={"attempts": 3}), scorer).run()
+    assert len(plant.buried()) == 10
+    assert plant.reasons()["r0"] == "after 3 tries: it takes too long"
+    assert len(plant.results()) == 20
+
+
+@on_loop
+async def test_a_stalled_side_is_connected_again() -> None:
+    plant = Plant(ends=False)
+    plant.put(50)
+    scorer = Doubler()
+    stuck = asyncio.Event()
+    scorer.before = stuck.wait  # type: ignore[assignment]
+    runner = plant.runner(policy(rows=10, errors={"stalled": 0.05, "settle": 0.01}), scorer)
+    async with running(runner):
+        await until(lambda: runner.status().reconnects >= 2)
+        stuck.set()
+        await until(lambda: runner.status().acknowledged == 50)
+    assert plant.verdict().exact
+
+
+@on_loop
+async def test_no_progress_without_work_is_no_stall() -> None:
+    plant = Plant(ends=False)
+    plant.put(10)
+    runner = plant.runner(policy(errors={"stalled": 0.02}))
+    async with running(runner):
+        await until(lambda: runner.status().acknowledged == 10)
+        await asyncio.sleep(0.2)
+        assert runner.status().reconnects == 0
+
+
+@on_loop
+async def test_an_error_that_no_adapter_should_raise_is_waited_for_like_others() -> None:
+    plant = Plant()
+    plant.put(40)
+    scorer = Doubler()
+    broken = [ZeroDivisionError("oops"), KeyError("x")]
+
+    async def before() -> None:
+        if broken:
+            raise broken.pop()
+
+    scorer.before = before
+    runner = plant.runner(policy(rows=10), scorer)
+    await runner.run()
+    assert plant.verdict().exact
+    assert runner.status().state == "finished"
+
+
+def test_parts_that_do_not_go_together_are_refused() -> None:
+    plant = Plant(ability="stores_offsets")
+    with pytest.raises(InvalidArgument, match="lanes is 2, expected 1"):
+        plant.runner(policy(lanes=2))
+    output = plant.output()
+    with pytest.raises(InvalidArgument, match="dead letters need an output of their own"):
+        Runner("p", plant.input(), output, None, Doubler(), policy())
+
+
+@pytest.mark.parametrize(
+    ("ability", "said"),
+    [
+        ("plain", "at least once: topic"),
+        ("idempotent", "exactly once: topic"),
+        ("stores_offsets", "exactly once: topic"),
+        ("transactional", "exactly once: topic"),
+    ],
+)
+def test_says_what_holds(ability: str, said: str) -> None:
+    assert str(Plant(ability=ability).runner(policy()).guarantee).startswith(said)
+
+
+@on_loop
+async def test_lag_is_that_of_the_input() -> None:
+    plant = Plant(ends=False, writing=Faults(write=1.0))
+    plant.put(70, lanes=2)
+    runner = plant.runner(policy(rows=10, rows_in_flight=20))
+    task = asyncio.ensure_future(runner.run())
+    await until(lambda: bool(runner.status().lag))
+    assert sum(lag.records or 0 for lag in runner.status().lag.values()) == 70
+    await until(lambda: runner.status().in_flight == 20)
+    assert (runner.status().oldest or 0) > 0
+    assert runner.status().progress is None
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
