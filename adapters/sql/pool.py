@@ -61,9 +61,7 @@ class Pool:
             try:
                 yield connection
             except (DataError, Transient):
-                if connection.alive:
-                    await connection.rollback()
-                    clean = True
+                clean = await _undone(connection)
                 raise
             await connection.commit()
             clean = True
@@ -75,3 +73,14 @@ class Pool:
         self._closed = True
         while self._idle:
             await self._idle.pop().close()
+
+
+async def _undone(connection: Connection) -> bool:
+    """Whether the transaction is rolled back; some errors (SQLite's full disk) have done that already."""
+    try:
+        if connection.alive:
+            await connection.rollback()
+            return True
+    except (DataError, Transient):
+        pass
+    return False

@@ -127,7 +127,8 @@ class SQLite(Dialect):
             await connection.close()
 
     def quote(self, name: str) -> str:
-        return '"' + name.replace('"', '""') + '"'
+        # In double quotes a column that is not there would be read as a text.
+        return "`" + name.replace("`", "``") + "`"
 
     def mark(self, number: int) -> str:
         return f"?{number}"
