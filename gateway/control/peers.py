@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Final, Protocol
 
 from gateway.core.errors import DeadlineExceeded, SluiceError, Unavailable
-from gateway.store.contract import Channel, Machine, SharedStore, State, Unusable
+from gateway.store.contract import LIVE_FOR, Channel, Machine, SharedStore, State, Unusable
 
 logger = logging.getLogger("sluice.control")
 
@@ -130,7 +130,9 @@ class Peers:
     async def _late(self, revision: int, model: str) -> str:
         """Who is missing, in words; "" for nobody."""
         try:
-            machines = [machine for machine in await self._store.machines() if machine.live]
+            # while the store was gone nobody could say anything: for a while after, all who were there may be
+            all_may = time.time() - self.contact.since < LIVE_FOR
+            machines = [machine for machine in await self._store.machines() if machine.live or all_may]
         except Unavailable as error:
             return error.message
         late = [machine for machine in machines if machine.revision < revision]

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Protocol, runtime_checkable
+from typing import Final, Protocol, runtime_checkable
 
 from gateway.core.errors import Unavailable
 
@@ -96,6 +96,10 @@ class AuditEntry:
     after: int
     act: Act
     machine: str = ""
+
+
+#: seconds of silence after which a gateway counts as dead
+LIVE_FOR: Final = 10.0
 
 
 @dataclass(frozen=True, slots=True)

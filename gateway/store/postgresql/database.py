@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import asynccontextmanager, contextmanager
 from types import TracebackType
 from typing import Any, Final, Self
 from urllib.parse import parse_qs, urlsplit
@@ -22,10 +22,6 @@ from gateway.store.contract import Unusable
 CONNECT_LIMIT: Final = 2.0
 #: seconds for a transaction, the connection included
 LIMIT: Final = 4.0
-#: seconds that the server has to take leave of a connection
-CLOSE_LIMIT: Final = 1.0
-#: connections that are kept; one more in need, and one that listens
-POOL: Final = 2
 
 _MILLISECONDS: Final = 1000
 
@@ -42,6 +38,9 @@ _UNUSABLE: Final = (
 class Database:
     """Reached by a libpq URL: several hosts, `sslmode` and the like are asyncpg's to understand.
 
+    Connections are not kept: what is asked of a store is rare, and one that a firewall forgot, or whose server is no
+    longer the one that takes changes, would be found out by the change that fails.
+
     url    with its password, which no message shows
     name   of the program, as the server's own views show it
     """
@@ -51,28 +50,22 @@ class Database:
         self._url = url
         self._program = name
         self._engine: AsyncEngine | None = None
-        self._single: AsyncEngine | None = None
         self._connections: WeakSet[asyncpg.Connection] = WeakSet()
 
     async def __aenter__(self) -> Self:
         """Connects to nothing yet."""
-        shared: dict[str, Any] = {"async_creator": self._connect, "hide_parameters": True}
-        dialect = "postgresql+asyncpg://"
         self._engine = create_async_engine(
-            dialect, pool_size=POOL, max_overflow=1, pool_timeout=LIMIT, pool_pre_ping=True, **shared
+            "postgresql+asyncpg://", async_creator=self._connect, poolclass=NullPool, hide_parameters=True
         )
-        self._single = create_async_engine(dialect, poolclass=NullPool, isolation_level="AUTOCOMMIT", **shared)
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        engine, self._engine, self._single = self._engine, None, None
+        engine, self._engine = self._engine, None
         if engine:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(CLOSE_LIMIT):
-                    await engine.dispose()
-        # those whose server does not say goodbye
+            await engine.dispose()
+        # those of calls that were cut off
         for connection in self._connections:
             connection.terminate()
 
@@ -82,10 +75,8 @@ class Database:
 
         limit   seconds, for both sides: a client that vanishes does not keep others waiting either
         """
-        if self._engine is None:
-            raise Unavailable(f"control state '{self.name}' is not open")
         with self.translated(limit):
-            async with asyncio.timeout(limit), self._engine.connect() as connection:
+            async with asyncio.timeout(limit), self._open().connect() as connection:
                 if isolation:
                     await connection.execution_options(isolation_level=isolation)
                 async with connection.begin():
@@ -97,14 +88,18 @@ class Database:
     @asynccontextmanager
     async def single(self) -> AsyncIterator[AsyncConnection]:
         """A connection of its own, which commits by itself, and is closed at the end. Raises as `transaction` does."""
-        if self._single is None:
-            raise Unavailable(f"control state '{self.name}' is not open")
         with self.translated(LIMIT):
-            async with self._single.connect() as connection:
+            async with self._open().connect() as connection:
                 try:
+                    await connection.execution_options(isolation_level="AUTOCOMMIT")
                     yield connection
                 finally:
                     await connection.invalidate()
+
+    def _open(self) -> AsyncEngine:
+        if self._engine is None:
+            raise Unavailable(f"control state '{self.name}' is not open")
+        return self._engine
 
     @contextmanager
     def translated(self, limit: float) -> Iterator[None]:

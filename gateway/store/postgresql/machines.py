@@ -13,16 +13,14 @@ from sqlalchemy import delete, func, select, text
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from gateway.store.contract import Machine
+from gateway.store.contract import LIVE_FOR, Machine
 from gateway.store.postgresql import tables
 from gateway.store.postgresql.database import LIMIT, Database
 from gateway.store.rows import text as as_json
 
 #: NOTIFY's channel; what is said on it is for people who listen
 CHANNEL: Final = "sluice"
-#: seconds of silence after which a gateway counts as dead
-LIVE_FOR: Final = 10.0
-#: … and after which it is forgotten
+#: seconds of silence after which a gateway is forgotten
 KEPT_FOR: Final = 3600.0
 
 _machines: Final = tables.machines.c

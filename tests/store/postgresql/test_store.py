@@ -161,6 +161,23 @@ def test_closing_does_not_wait_for_a_server_that_stands_still(own_postgresql: Po
         own_postgresql.resume()
 
 
+def test_a_server_that_takes_changes_again_is_believed(postgresql: Databases, postgresql_database: str) -> None:
+    """As after a failover and back: nothing of the time in between is kept."""
+    name = urlsplit(postgresql_database).path[1:]
+
+    async def go() -> None:
+        async with PostgresqlStore(postgresql_database, None, "here") as store:
+            await store.change(0, with_split("m"), ACT)
+            postgresql.sql(f"ALTER DATABASE {name} SET default_transaction_read_only = on")
+            error = await refused(store.change(1, with_split("n"), ACT))
+            assert "read-only" in error.message
+            assert len((await store.read()).splits) == 1
+            postgresql.sql(f"ALTER DATABASE {name} RESET default_transaction_read_only")
+            assert (await store.change(1, with_split("n"), ACT)).revision == 2
+
+    asyncio.run(go())
+
+
 def test_a_network_that_swallows_everything(postgresql_database: str) -> None:
     async def body(store: PostgresqlStore, proxy: Proxy) -> None:
         await store.change(0, with_split("m"), ACT)
