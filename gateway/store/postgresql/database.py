@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from types import TracebackType
 from typing import Any, Final, Self
 from urllib.parse import parse_qs, urlsplit
@@ -22,6 +22,12 @@ from gateway.store.contract import Unusable
 CONNECT_LIMIT: Final = 2.0
 #: seconds for a transaction, the connection included
 LIMIT: Final = 4.0
+#: seconds that the server has to take leave of a connection
+CLOSE_LIMIT: Final = 1.0
+#: connections that are kept, and seconds for which; one more in need, and one that listens
+POOL: Final = 2
+KEPT: Final = 30
+DIALECT: Final = "postgresql+asyncpg://"
 
 _MILLISECONDS: Final = 1000
 
@@ -38,8 +44,8 @@ _UNUSABLE: Final = (
 class Database:
     """Reached by a libpq URL: several hosts, `sslmode` and the like are asyncpg's to understand.
 
-    Connections are not kept: what is asked of a store is rare, and one that a firewall forgot, or whose server is no
-    longer the one that takes changes, would be found out by the change that fails.
+    Connections are not kept for long: one that a firewall has forgotten, or whose server is not the one that takes
+    changes any more, would be found out by the change that fails.
 
     url    with its password, which no message shows
     name   of the program, as the server's own views show it
@@ -50,22 +56,27 @@ class Database:
         self._url = url
         self._program = name
         self._engine: AsyncEngine | None = None
+        self._single: AsyncEngine | None = None
         self._connections: WeakSet[asyncpg.Connection] = WeakSet()
 
     async def __aenter__(self) -> Self:
         """Connects to nothing yet."""
+        shared: dict[str, Any] = {"async_creator": self._connect, "hide_parameters": True}
         self._engine = create_async_engine(
-            "postgresql+asyncpg://", async_creator=self._connect, poolclass=NullPool, hide_parameters=True
+            DIALECT, pool_size=POOL, max_overflow=1, pool_timeout=LIMIT, pool_pre_ping=True, pool_recycle=KEPT, **shared
         )
+        self._single = create_async_engine(DIALECT, poolclass=NullPool, isolation_level="AUTOCOMMIT", **shared)
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        engine, self._engine = self._engine, None
+        engine, self._engine, self._single = self._engine, None, None
         if engine:
-            await engine.dispose()
-        # those of calls that were cut off
+            with suppress(TimeoutError):
+                async with asyncio.timeout(CLOSE_LIMIT):
+                    await engine.dispose()
+        # those whose server does not say goodbye
         for connection in self._connections:
             connection.terminate()
 
@@ -76,30 +87,34 @@ class Database:
         limit   seconds, for both sides: a client that vanishes does not keep others waiting either
         """
         with self.translated(limit):
-            async with asyncio.timeout(limit), self._open().connect() as connection:
+            async with asyncio.timeout(limit), self._opened(self._engine).connect() as connection:
                 if isolation:
                     await connection.execution_options(isolation_level=isolation)
-                async with connection.begin():
-                    if limit > LIMIT:
-                        milliseconds = int(limit * _MILLISECONDS)
-                        await connection.exec_driver_sql(f"SET LOCAL statement_timeout = {milliseconds}")
-                    yield connection
+                try:
+                    async with connection.begin():
+                        if limit > LIMIT:
+                            milliseconds = int(limit * _MILLISECONDS)
+                            await connection.exec_driver_sql(f"SET LOCAL statement_timeout = {milliseconds}")
+                        yield connection
+                except DBAPIError as error:
+                    if isinstance(_driver(error), asyncpg.ReadOnlySQLTransactionError):
+                        await connection.invalidate()  # the server stepped down: the next one may be another
+                    raise
 
     @asynccontextmanager
     async def single(self) -> AsyncIterator[AsyncConnection]:
         """A connection of its own, which commits by itself, and is closed at the end. Raises as `transaction` does."""
         with self.translated(LIMIT):
-            async with self._open().connect() as connection:
+            async with self._opened(self._single).connect() as connection:
                 try:
-                    await connection.execution_options(isolation_level="AUTOCOMMIT")
                     yield connection
                 finally:
                     await connection.invalidate()
 
-    def _open(self) -> AsyncEngine:
-        if self._engine is None:
+    def _opened(self, engine: AsyncEngine | None) -> AsyncEngine:
+        if engine is None:
             raise Unavailable(f"control state '{self.name}' is not open")
-        return self._engine
+        return engine
 
     @contextmanager
     def translated(self, limit: float) -> Iterator[None]:
@@ -112,9 +127,7 @@ class Database:
             raise self._translation(error) from error
 
     def _translation(self, error: Exception) -> Unavailable:
-        # of SQLAlchemy's message only what the server said: the rest is the statement
-        cause = error.orig if isinstance(error, DBAPIError) and error.orig else error
-        driver = cause.__cause__ or cause
+        driver = _driver(error)
         lines = str(driver).strip().splitlines()
         message = f"control state '{self.name}': {lines[0] if lines else type(driver).__name__}"
         return Unusable(message) if isinstance(driver, _UNUSABLE) else Unavailable(message)
@@ -143,6 +156,12 @@ class Database:
             raise Unusable(f"control state '{self.name}': {error}") from error
         self._connections.add(connection)
         return connection
+
+
+def _driver(error: Exception) -> BaseException:
+    """What asyncpg said: SQLAlchemy's own message has the statement in it."""
+    cause = error.orig if isinstance(error, DBAPIError) and error.orig else error
+    return cause.__cause__ or cause
 
 
 def shown(url: str) -> str:

@@ -166,9 +166,10 @@ def test_a_server_that_takes_changes_again_is_believed(postgresql: Databases, po
     name = urlsplit(postgresql_database).path[1:]
 
     async def go() -> None:
+        async with PostgresqlStore(postgresql_database, None, "there") as before:
+            await before.change(0, with_split("m"), ACT)
+        postgresql.sql(f"ALTER DATABASE {name} SET default_transaction_read_only = on")
         async with PostgresqlStore(postgresql_database, None, "here") as store:
-            await store.change(0, with_split("m"), ACT)
-            postgresql.sql(f"ALTER DATABASE {name} SET default_transaction_read_only = on")
             error = await refused(store.change(1, with_split("n"), ACT))
             assert "read-only" in error.message
             assert len((await store.read()).splits) == 1
