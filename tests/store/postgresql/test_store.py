@@ -172,7 +172,6 @@ def test_a_server_that_takes_changes_again_is_believed(postgresql: Databases, po
         async with PostgresqlStore(postgresql_database, None, "here") as store:
             error = await refused(store.change(1, with_split("n"), ACT))
             assert "read-only" in error.message
-            assert len((await store.read()).splits) == 1
             postgresql.sql(f"ALTER DATABASE {name} RESET default_transaction_read_only")
             assert (await store.change(1, with_split("n"), ACT)).revision == 2
 
