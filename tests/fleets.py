@@ -48,8 +48,9 @@ class Fleet:
         )
 
     def workers(self) -> list[dict[str, Any]]:
-        found: list[dict[str, Any]] = self.admin.get("/admin/v1/workers").raise_for_status().json()["workers"]
-        return found
+        """Without the spare one."""
+        found = self.admin.get("/admin/v1/workers").raise_for_status().json()["workers"]
+        return [each for each in found if each["slot"] is not None]
 
     def pids(self) -> dict[int, int]:
         """Slot → the process that is ready in it."""
@@ -178,5 +179,8 @@ def alive(pid: int) -> bool:
         os.kill(pid, 0)
     except ProcessLookupError:
         return False
-    # a zombie that nobody waits for is dead
-    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    try:
+        # a zombie that nobody waits for is dead
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False

@@ -27,6 +27,7 @@ from gateway.control.member import Member
 from gateway.control.plane import ControlPlane
 from gateway.control.report import pack
 from gateway.control.shared import Shared
+from gateway.control.spawn import Role
 from gateway.control.spool import Spool
 from gateway.control.start import Start, served
 from gateway.control.workers import Workers
@@ -94,8 +95,7 @@ class Supervisor:
             [list(each) for each in (zip(rest, grpc, strict=True) if grpc else zip(rest, strict=True))],
             begin=self._begin,
             handlers=self._handlers,
-            timeout=settings.worker_timeout,
-            drain_timeout=settings.drain_timeout,
+            settings=settings,
         )
         self._streams = StreamWorkers(settings) if settings.streams and settings.stream_workers else None
         self._first: dict[str, ServedFolder] | None = None
@@ -188,7 +188,7 @@ class Supervisor:
 
     # ---- what workers are told, and what they ask
 
-    async def _begin(self) -> Start:
+    async def _begin(self, role: Role, slot: int) -> Start:
         folders = self._first
         if self.fleet.members:
             try:
@@ -196,7 +196,7 @@ class Supervisor:
                 folders = msgspec.convert(told, dict[str, ServedFolder])
             except Unavailable:
                 pass  # the last one is gone just now
-        return Start(self.settings, self._token, self.fleet.state, folders, self._spool.folder)
+        return Start(role, slot, self._token, self.fleet.state, folders, self._spool.folder)
 
     def _handlers(self, member: Member) -> dict[str, Callable[[Any], Awaitable[Any]]]:
         return {

@@ -1,6 +1,6 @@
 """A worker's process: serves on a socket that it inherited, and follows its supervisor.
 
-`python -m gateway.app.worker ROLE SLOT CHANNEL REST [GRPC]`: all but the first two are file descriptors.
+`python -m gateway.app.worker serving - CHANNEL REST[,GRPC] …`: file descriptors, those that listen by slot.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any, Final
@@ -19,6 +19,7 @@ from typing import Any, Final
 import msgspec
 import uvloop
 
+from gateway import pb
 from gateway.app.alone import traced
 from gateway.app.engine import Engine, settle_memory
 from gateway.app.peers import SupervisedPeers
@@ -49,15 +50,16 @@ logger = logging.getLogger("sluice")
 EVERY: Final = 0.5
 #: making them takes no more of a core than one part of so many
 SHARE: Final = 100
+#: the service of the gRPC port
+SERVICE: Final = "inference.GRPCInferenceService"
 
 
 class Worker:
     """What the supervisor calls it answers with the method of that name. `run` is its whole life."""
 
-    def __init__(self, slot: int, rest: socket.socket, grpc: socket.socket | None) -> None:
-        self.slot = slot
-        self._rest_socket = rest
-        self._grpc_socket = grpc
+    def __init__(self, slots: Sequence[Sequence[socket.socket]]) -> None:
+        self._slots = slots
+        self._rest_socket: socket.socket
         self._stop = Stop()
         self._stack = AsyncExitStack()
         self._how = "stop"
@@ -85,7 +87,7 @@ class Worker:
 
     @property
     def left_behind(self) -> bool:
-        return self._engine.left_behind if self._listener else False
+        return self._listener is not None and self._engine.left_behind
 
     def _terminated(self) -> None:
         """Somebody wants this very process to end: another one is to take over first."""
@@ -101,7 +103,7 @@ class Worker:
 
     def _handlers(self) -> dict[str, Callable[[Any], Awaitable[Any]]]:
         names = (
-            "start", "listen", "current", "unready", "stop", "retire",
+            "warm", "start", "listen", "current", "unready", "stop", "retire",
             "follow", "must_exist", "must_be_known", "hold", "publish", "release",
             "prepare", "discard", "publish_model", "look",
             "set_logging", "set_sampling", "register", "unregister",
@@ -109,30 +111,40 @@ class Worker:
         )  # fmt: skip
         return {name: getattr(self, name) for name in names}
 
+    async def warm(self, body: Any) -> None:
+        """All that takes its time and needs no word on what to serve."""
+        settings = self._settings = msgspec.convert(body, Settings)
+        logs.configure(settings.log.format, settings.log.level, settings.access_log)
+        allow_files(settings.limits.connections + OTHER_FILES)
+        self._repository = ServedRepository(Path(settings.models))
+        self._engine = Engine(settings, self._repository)
+        self._engine.enter(self._stack)
+        if settings.grpc_port != "off":
+            import gateway.protocols.grpc.port  # noqa: F401 - its libraries are loaded where the port is on
+
+            pb.service(SERVICE)
+
     async def start(self, body: Any) -> None:
         """Returns when everything is loaded that can be. Raises SluiceError where it cannot start."""
         given = msgspec.convert(body, Start)
-        settings = self._settings = given.settings
-        logs.configure(settings.log.format, settings.log.level, settings.access_log)
-        logs.mark({"worker": self.slot})
-        allow_files(settings.limits.connections + OTHER_FILES)
-        spool = Spool(given.spool)
-        peers = SupervisedPeers(self._channel, spool)
+        settings = self._settings
+        logs.mark({"worker": given.slot})
+        self._spool = Spool(given.spool)
+        self._repository.join(given.served)
+        peers = SupervisedPeers(self._channel, self._spool)
         tracer = await traced(settings, self._stack)
-        repository = ServedRepository(Path(settings.models), given.served)
-        self._engine = Engine(settings, repository)
-        self._engine.enter(self._stack)
-        self._spool = spool
         security = Security(settings, given.token, share=1 / int(settings.workers))
         await security.enter(self._stack)
         follow = security.guard.follow
         self._follower = Follower(self._engine.manager, self._engine.splits, settings, self._blob, follow)
-        self._serving = Serving(settings, self._engine, peers, self._stop, security, tracer, self._grpc_socket, peers)
+        self._rest_socket, *others = self._slots[given.slot]
+        grpc_socket = others[0] if others else None
+        self._serving = Serving(settings, self._engine, peers, self._stop, security, tracer, grpc_socket, peers)
         self._metrics = self._serving.metrics()
         reporting = asyncio.create_task(self._report_on())
         self._stack.callback(reporting.cancel)
         await self._follower.start(given.state)
-        repository.see_all()
+        self._repository.join(None)
 
     async def current(self, body: Any) -> None:
         given = msgspec.convert(body, Current)
@@ -296,11 +308,10 @@ async def _quietly(work: Awaitable[Any]) -> None:
 
 def main() -> None:
     logs.configure()
-    _role, slot, *numbers = sys.argv[1:]
-    channel, rest, *grpc = (socket.socket(fileno=int(number)) for number in numbers)
-    worker = Worker(int(slot), rest, grpc[0] if grpc else None)
+    channel, *slots = ([socket.socket(fileno=int(number)) for number in text.split(",")] for text in sys.argv[3:])
+    worker = Worker(slots)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(worker.run(channel))
+        runner.run(worker.run(channel[0]))
     if worker.left_behind:
         end(0)
 

@@ -15,13 +15,15 @@ from gateway.control.spawn import Role, death
 
 logger = logging.getLogger("sluice.control")
 
-State = Literal["starting", "ready", "draining", "ended"]
+State = Literal["spare", "starting", "ready", "draining", "ended"]
 
 
 class Member:
-    """`ended` is set when it is dead, by whatever cause; `cause` says why in words. Equal to itself alone."""
+    """`ended` is set when it is dead, by whatever cause; `cause` says why in words. A spare one has no
+    slot until it is needed. Equal to itself alone.
+    """
 
-    def __init__(self, role: Role, slot: int, process: asyncio.subprocess.Process) -> None:
+    def __init__(self, role: Role, slot: int | None, process: asyncio.subprocess.Process) -> None:
         self.role: Role = role
         self.slot = slot
         self.process = process

@@ -11,27 +11,29 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final, Literal
 
-#: serving: has the listeners; others may follow that have none
+#: serving: has the listeners; stream: has none
 Role = Literal["serving", "stream"]
 
 MODULES: Final[Mapping[Role, str]] = {"serving": "gateway.app.worker", "stream": "gateway.app.streamworker"}
 
 
 async def spawn(
-    role: Role, slot: int, channel: socket.socket, listening: Sequence[socket.socket]
+    role: Role, slot: int | None, channel: socket.socket, slots: Sequence[Sequence[socket.socket]] = ()
 ) -> asyncio.subprocess.Process:
-    """It inherits its end of the channel and the listening sockets; all else it is told through the channel.
+    """It inherits its end of the channel and the listening sockets of all slots: which of them it is to be in, where
+    `slot` does not say so yet, and all else, it is told through the channel.
 
     In a session of its own: what a terminal sends to whoever runs in it is the supervisor's to hear.
     """
-    numbers = [str(each.fileno()) for each in (channel, *listening)]
+    groups = [[each.fileno() for each in group] for group in ((channel,), *slots)]
+    texts = [role, "-" if slot is None else str(slot), *(",".join(map(str, group)) for group in groups)]
     # what this process imports from, that one does too, and nothing because it lies in the working directory
     paths = (path or str(Path.cwd()) for path in sys.path)
     return await asyncio.create_subprocess_exec(
-        sys.executable, "-P", "-m", MODULES[role], role, str(slot), *numbers,
+        sys.executable, "-P", "-m", MODULES[role], *texts,
         stdin=asyncio.subprocess.DEVNULL,
         env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
-        pass_fds=[int(number) for number in numbers],
+        pass_fds=[number for group in groups for number in group],
         start_new_session=True,
     )  # fmt: skip
 

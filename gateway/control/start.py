@@ -7,9 +7,9 @@ from typing import Any
 
 import msgspec
 
+from gateway.control.spawn import Role
 from gateway.models.repository import ModelFolder
 from gateway.models.served import ServedFolder
-from gateway.settings import Settings
 from gateway.store.contract import State
 
 
@@ -34,13 +34,14 @@ class Current(msgspec.Struct):
 
 
 class Start(msgspec.Struct):
-    """The snapshot and all else.
+    """The snapshot and all else but the settings, which it knows already.
 
-    settings    with `workers` as a number, and the ports that were chosen where they were 0
+    role, slot  what it is from now on
     served      what of the repository the other workers serve; None: whatever there is
     """
 
-    settings: Settings
+    role: Role
+    slot: int
     token: str
     state: State
     served: dict[str, ServedFolder] | None

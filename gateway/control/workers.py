@@ -19,9 +19,10 @@ from gateway.control.plane import ControlPlane
 from gateway.control.report import Report, Tally
 from gateway.control.shared import Shared
 from gateway.control.slot import Slot, Stillborn
-from gateway.control.spawn import spawn
+from gateway.control.spawn import Role, spawn
 from gateway.control.start import Start
 from gateway.core.errors import NotFound, SluiceError
+from gateway.settings import Settings
 from gateway.telemetry.fleet import Figures
 
 logger = logging.getLogger("sluice.control")
@@ -52,10 +53,9 @@ class Workers:
         shared: Shared,
         listening: Sequence[Sequence[socket.socket]],
         *,
-        begin: Callable[[], Awaitable[Start]],
+        begin: Callable[[Role, int], Awaitable[Start]],
         handlers: Handlers,
-        timeout: float,
-        drain_timeout: float,
+        settings: Settings,
     ) -> None:
         self.fleet: Final = fleet
         self.tally: Final = Tally()
@@ -66,8 +66,12 @@ class Workers:
         self._listening = listening
         self._begin = begin
         self._handlers = handlers
-        self._timeout = timeout
-        self._drain_timeout = drain_timeout
+        self._settings = settings
+        self._timeout = settings.worker_timeout
+        self._with_spare = settings.spare_worker
+        self._spare: Member | None = None
+        self._launched: Final = asyncio.Event()
+        self._drain_timeout = settings.drain_timeout
         self._everybody: set[Member] = set()
         self._tasks: list[asyncio.Task[None]] = []
         self._stopping = False
@@ -83,6 +87,8 @@ class Workers:
         self.slots = [Slot("serving", number, self._launch, self._retire) for number in range(len(self._listening))]
         self._tasks = [asyncio.create_task(slot.run()) for slot in self.slots]
         self._tasks.append(asyncio.create_task(self._watch()))
+        if self._with_spare:
+            self._tasks.append(asyncio.create_task(self._keep_spare()))
         await asyncio.gather(*(slot.first for slot in self.slots))
 
     async def close(self) -> None:
@@ -94,16 +100,14 @@ class Workers:
         await asyncio.gather(*(self._end(member, "stop") for member in list(self._everybody)))
 
     async def _launch(self, slot: Slot) -> Member:
-        ours, theirs = socket.socketpair()
-        with theirs:
-            process = await spawn(slot.role, slot.number, theirs, self._listening[slot.number])
-        member = Member(slot.role, slot.number, process)
-        member.channel = Channel(f"worker {slot.number}", self._handlers(member) | self._own_handlers(member))
-        self._everybody.add(member)
-        await member.channel.start(ours)
-        member.watch(self._forget)
+        member, self._spare = self._spare, None
+        if member is None or member.state != "spare":
+            member = await self._make()
+        member.slot, member.state = slot.number, "starting"
+        member.channel.name = f"worker {slot.number}"
+        member.channel.heard = asyncio.get_running_loop().time()
         try:
-            await self._introduce(member)
+            await self._introduce(member, slot)
         except Gone:
             await member.ended.wait()
             raise Stillborn(member.cause) from None
@@ -116,8 +120,46 @@ class Workers:
             raise
         return member
 
-    async def _introduce(self, member: Member) -> None:
-        start = await self._begin()
+    async def _make(self) -> Member:
+        """A process that knows its settings, and has done what takes its time before it is told what to serve. Raises
+        Stillborn."""
+        ours, theirs = socket.socketpair()
+        with theirs:
+            process = await spawn("serving", None, theirs, self._listening)
+        member = Member("serving", None, process)
+        member.state = "spare"
+        member.channel = Channel("a spare worker", self._handlers(member) | self._own_handlers(member))
+        self._everybody.add(member)
+        await member.channel.start(ours)
+        member.watch(self._forget)
+        try:
+            await member.call("warm", self._settings)
+        except Gone:
+            await member.ended.wait()
+            raise Stillborn(member.cause) from None
+        except SluiceError as error:
+            member.kill("cannot start")
+            await member.ended.wait()
+            raise Stillborn(error.message, told=True) from error
+        except BaseException:
+            member.kill("not needed any more")
+            raise
+        return member
+
+    async def _keep_spare(self) -> None:
+        """Makes the next spare one when all slots have theirs, so that it takes nobody's time. One that dies as such is
+        made again only when another worker was started."""
+        while True:
+            await self._launched.wait()
+            self._launched.clear()
+            if self._spare is None and all(slot.current for slot in self.slots):
+                try:
+                    self._spare = await self._make()
+                except Stillborn as failure:
+                    logger.warning("a spare worker could not be made: %s", failure.cause)
+
+    async def _introduce(self, member: Member, slot: Slot) -> None:
+        start = await self._begin(slot.role, slot.number)
         await member.call("start", start)
         member.revision = start.state.revision
         while not await self._plane.in_turn(self._join(member)):
@@ -126,8 +168,9 @@ class Workers:
             member.revision = state.revision
         await member.call("listen")
         member.state, member.serving = "ready", time.monotonic()
-        logger.info("worker %d (process %d) is ready at revision %d", member.slot, member.pid, member.revision)
+        logger.info("worker %d (process %d) is ready at revision %d", slot.number, member.pid, member.revision)
         self.changed()
+        asyncio.get_running_loop().call_soon(self._launched.set)
 
     async def _join(self, member: Member) -> bool:
         """In the plane's turn, so that nothing changes meanwhile. Whether it is as far as everybody else."""
@@ -169,6 +212,8 @@ class Workers:
             if loop.time() - before > every + self._timeout / 2:
                 continue  # this process itself was held up: what the others said is still to be read
             for member in list(self._everybody):
+                if member.state == "spare":
+                    continue
                 limit = FIRST_WORD if member.report is None else self._timeout
                 if loop.time() - member.channel.heard > limit:
                     member.kill(f"silent for {limit:g} s")
@@ -189,7 +234,7 @@ class Workers:
             for slot in self.slots
             if slot.number not in {view["slot"] for view in views}
         ]
-        return sorted([*views, *empty], key=lambda view: (view["slot"], -view.get("uptime", 0.0)))
+        return sorted([*views, *empty], key=_order)
 
     async def recycle(self, number: int | None = None) -> None:
         """One slot, or all of them one after the other. Raises NotFound, Unavailable."""
@@ -202,12 +247,12 @@ class Workers:
 
     def recycle_soon(self, member: Member) -> None:
         """It was told to end by somebody else."""
-        slot = self.slots[member.slot]
-        if not self._stopping and slot.current is member:
-            self._tasks.append(asyncio.create_task(_quietly(self.recycle(member.slot))))
+        for slot in self.slots:
+            if slot.current is member and not self._stopping:
+                self._tasks.append(asyncio.create_task(_quietly(self.recycle(slot.number))))
 
     def figures(self) -> Figures:
-        states = dict.fromkeys(("starting", "ready", "draining", "down"), 0)
+        states = dict.fromkeys(("spare", "starting", "ready", "draining", "down"), 0)
         for view in self._views():
             states[view["state"]] += 1
         restarts: dict[str, int] = {}
@@ -250,7 +295,7 @@ class Workers:
         member.report = report
         member.troubles = report.troubles
         member.revision = max(member.revision, report.revision)
-        if member.state != "ended":
+        if member.state not in ("spare", "ended"):
             self.tally.heard(member, f"worker-{member.slot}", report)
 
     def _own_handlers(self, member: Member) -> dict[str, Callable[[Any], Awaitable[Any]]]:
@@ -261,6 +306,10 @@ class Workers:
             self.recycle_soon(member)
 
         return {"report": report, "goodbye": report, "recycle": recycle}
+
+
+def _order(view: dict[str, Any]) -> tuple[bool, int, float]:
+    return view["slot"] is None, view["slot"] or 0, -view.get("uptime", 0.0)
 
 
 async def _quietly(work: Coroutine[Any, Any, None]) -> None:

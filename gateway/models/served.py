@@ -20,15 +20,15 @@ class ServedFolder:
 class ServedRepository(Repository):
     """What a process sees that joins others who serve: not what was put there since, which nobody has asked for.
 
-    Until `see_all`, which is called when it has what they have. `served` None: there are no others.
+    `join` says what the others have, and with None, when this one has it too, that all may be seen.
     """
 
-    def __init__(self, root: Path, served: Mapping[str, ServedFolder] | None) -> None:
+    def __init__(self, root: Path) -> None:
         super().__init__(root)
-        self._served = served
+        self._served: Mapping[str, ServedFolder] | None = None
 
-    def see_all(self) -> None:
-        self._served = None
+    def join(self, served: Mapping[str, ServedFolder] | None) -> None:
+        self._served = served
 
     def scan(self) -> dict[str, ModelFolder]:
         found = super().scan()

@@ -190,6 +190,13 @@ class Settings(Struct, frozen=True, kw_only=True):
     worker_timeout: Annotated[float, _seconds("Of silence, after which a worker is killed and replaced.", ge=0.5)] = (
         10.0
     )
+    spare_worker: Annotated[
+        bool,
+        Meta(
+            description="With several workers: one process more, without models, that takes the place of one that dies"
+            " or is recycled at once."
+        ),
+    ] = True
     host: Annotated[str, Meta(min_length=1, description="Address of the REST and the gRPC port.")] = "0.0.0.0"  # noqa: S104
     http_port: Annotated[Port, Meta(description="REST. 0: any free one.")] = 8000
     grpc_port: Annotated[

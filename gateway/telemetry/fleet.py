@@ -9,7 +9,7 @@ from gateway.telemetry.exposition import Family, Page, labelled
 from gateway.telemetry.metrics import write_process
 
 WORKERS: Final = Family(
-    "sluice_workers", "gauge", "Worker processes by state: starting, ready, draining, down.", ("state",)
+    "sluice_workers", "gauge", "Worker processes by state: spare, starting, ready, draining, down.", ("state",)
 )
 RESTARTS: Final = Family(
     "sluice_worker_restarts_total", "counter", "Workers that were replaced because they died, by cause.", ("cause",)
