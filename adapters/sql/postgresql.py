@@ -178,14 +178,17 @@ class PostgreSQL(Dialect):
 
     async def insert(self, connection: Connection, layout: Layout, columns: Mapping[str, Sequence[Any]]) -> None:
         made = [self.values(layout.columns[name], column) for name, column in columns.items()]
-        await connection.run(
-            connection.driver.copy_records_to_table(
-                layout.name,
-                records=zip(*made, strict=True),
-                columns=list(columns),
-                schema_name=layout.schema or None,
-            )
+        copy = connection.driver.copy_records_to_table(
+            layout.name,
+            records=zip(*made, strict=True),
+            columns=list(columns),
+            schema_name=layout.schema or None,
         )
+        try:
+            await connection.run(copy)
+        except (TypeError, ValueError, OverflowError) as error:
+            # What the driver says of a value that the column's type cannot hold; not of which.
+            raise DataError(f"table '{layout.name}': {error}") from error
 
     async def upsert(
         self, connection: Connection, layout: Layout, match: Sequence[str], columns: Mapping[str, Sequence[Any]]
