@@ -10,7 +10,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from typing import Final
+from collections.abc import Coroutine
+from typing import Any, Final
 
 from gateway.core.errors import InvalidArgument, SluiceError
 from gateway.core.stream import Guarantee, Input, Output, guarantee
@@ -53,9 +54,9 @@ class Runner:
         self.guarantee: Final[Guarantee] = guarantee(input.source, output.sink, dead.sink if dead else None)
         self._policy: Final = policy
         self._counters: Final = counters
-        self._input: Final = Side(name, "input", input, backoff, counters)
-        self._output: Final = Side(name, "output", output, backoff, counters)
-        self._dead: Final = Side(name, "dead letters", dead, backoff, counters) if dead else None
+        self._input: Final = Side(name, "input", input, backoff, counters, policy.errors.stalled)
+        self._output: Final = Side(name, "output", output, backoff, counters, policy.errors.stalled)
+        self._dead: Final = Side(name, "dead letters", dead, backoff, counters, policy.errors.stalled) if dead else None
         self._breaker: Final = Breaker(policy.errors.breaker)
         delivery = Delivery(
             name, output, self._output, dead, self._dead,
@@ -108,6 +109,7 @@ class Runner:
         if not self._paused:
             logger.warning("stream %s pauses: %s", self.name, reason)
         self._paused = reason or "paused"
+        self._tripped = False
         self._stop("pausing", self._policy.drain)
 
     def resume(self) -> None:
@@ -153,7 +155,8 @@ class Runner:
     async def _turn(self) -> bool:
         """One connected time; whether it was the last. A failure is waited for, and told."""
         try:
-            await self._connect()
+            if not await self._undisturbed(self._connect()):
+                return False
             self._session = Session(self._pipeline)
             self._state = "running"
             await self._session.run()
@@ -165,8 +168,8 @@ class Runner:
             self._pipeline.narrow = fault.narrow or self._pipeline.narrow
             await self._wait(next(side for side in self._sides() if side.name in fault.sides), fault.error)
         except Tripped as tripped:
-            self._tripped = True
             self.pause(tripped.reason)
+            self._tripped = True
         finally:
             self._session = None
         return False
@@ -187,17 +190,22 @@ class Runner:
 
     async def _wait(self, side: Side, error: SluiceError) -> None:
         """As long as the side's backoff says, or until somebody wants something else."""
-        if self._stopping or self._paused:
-            return
+        if not (self._stopping or self._paused):
+            await self._undisturbed(side.wait(error))
+
+    async def _undisturbed(self, work: Coroutine[Any, Any, None]) -> bool:
+        """Whether it came to its end, before somebody wanted something else. Raises what it raises."""
         self._news.clear()
-        waiting = asyncio.ensure_future(side.wait(error))
-        news = asyncio.ensure_future(self._news.wait())
+        tasks = [asyncio.ensure_future(work), asyncio.ensure_future(self._news.wait())]
         try:
-            await asyncio.wait({waiting, news}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            if tasks[0].done():
+                await tasks[0]
+            return tasks[0].done()
         finally:
-            waiting.cancel()
-            news.cancel()
-            await asyncio.gather(waiting, news, return_exceptions=True)
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _rest(self) -> None:
         """Until it is resumed, or has to stop; a breaker may try by itself."""

@@ -89,6 +89,7 @@ class Session:
         self._missing: Final[set[str]] = set()
         self._ended = asyncio.Event()
         self._stopping = False
+        self._deadline: asyncio.TimerHandle | None = None
         self._why: Exception | None = None
         self._tasks: asyncio.TaskGroup | None = None
         self._reader: asyncio.Task[None] | None = None
@@ -109,6 +110,8 @@ class Session:
                 tasks.create_task(self._look_at_lag(), name="lag"),
             ]
             await self._ended.wait()
+            if self._deadline is not None:
+                self._deadline.cancel()
             helpers.append(self._reader)
             for task in helpers:
                 task.cancel()
@@ -122,7 +125,7 @@ class Session:
         if self._stopping:
             return
         self._stopping = True
-        asyncio.get_running_loop().call_later(deadline, self._ended.set)
+        self._deadline = asyncio.get_running_loop().call_later(deadline, self._ended.set)
         self._end_if_done()
         for lane in self.busy.values():
             lane.nudge()

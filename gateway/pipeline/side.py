@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 from typing import Final, Protocol, TypeVar
 
 from gateway.core.errors import Internal, SluiceError
+from gateway.core.stream import Transient
 from gateway.pipeline import policy
 from gateway.pipeline.backoff import Backoff
 from gateway.pipeline.status import Counters
@@ -15,6 +16,9 @@ from gateway.pipeline.status import Counters
 logger = logging.getLogger("sluice.streams")
 
 T = TypeVar("T")
+
+#: seconds that a close may take: one that hangs keeps nothing else from going on
+_CLOSING: Final = 10.0
 
 
 class Connector(Protocol):
@@ -28,16 +32,24 @@ class Connector(Protocol):
 class Side:
     """Belongs to the event loop. `name` is "input", "output" or "dead letters".
 
-    reason   why it is not used at present, "" while all is well
+    patience  seconds that a connection may take, 0 for ever
+    reason    why it is not used at present, "" while all is well
     """
 
     def __init__(
-        self, pipeline: str, name: str, connector: Connector, policy: policy.Backoff, counters: Counters
+        self,
+        pipeline: str,
+        name: str,
+        connector: Connector,
+        policy: policy.Backoff,
+        counters: Counters,
+        patience: float = 0.0,
     ) -> None:
         self._pipeline: Final = pipeline
         self.name: Final = name
         self._connector: Final = connector
         self._counters: Final = counters
+        self._patience: Final = patience
         self.backoff: Final = Backoff(policy)
         self.reason = ""
         self._connected = False
@@ -61,7 +73,11 @@ class Side:
         if self._touched:
             await self.close()
         self._touched = True
-        await self._connector.connect()
+        try:
+            async with asyncio.timeout(self._patience or None):
+                await self._connector.connect()
+        except TimeoutError as error:
+            raise Transient(f"no connection within {self._patience:g} s") from error
         if self.generation:
             self._counters.reconnects += 1
         self.generation += 1
@@ -135,7 +151,10 @@ class Side:
             return
         self._touched = False
         try:
-            await self._connector.close()
+            async with asyncio.timeout(_CLOSING):
+                await self._connector.close()
+        except TimeoutError:
+            logger.warning("stream %s: the %s was not closed within %g s", self._pipeline, self.name, _CLOSING)
         except SluiceError as error:
             logger.info("stream %s: closing the %s: %s", self._pipeline, self.name, error.message)
         except Exception:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 import pytest
 from pipeline.plant import Doubler, Plant, on_loop, policy, until
 
 from adapters.memory import Faults
 from gateway.core.errors import InvalidArgument, Unavailable
+from gateway.core.stream import Credit, Token
 from gateway.pipeline.policy import Breaker
 from gateway.pipeline.runner import Runner
 
@@ -301,3 +303,55 @@ async def test_lag_is_that_of_the_input() -> None:
     assert runner.status().progress is None
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
+
+
+class Hanging:
+    """A connector of a system that takes connections, and says nothing."""
+
+    def __init__(self, inner: Any) -> None:
+        self._inner = inner
+        self.source = inner.source
+        self.hangs = True
+        self.closed = 0
+
+    async def connect(self) -> None:
+        if self.hangs:
+            await asyncio.Event().wait()
+        await self._inner.connect()
+
+    async def read(self, credit: Credit) -> Any:
+        return await self._inner.read(credit)
+
+    async def ack(self, token: Token) -> None:
+        await self._inner.ack(token)
+
+    async def close(self) -> None:
+        self.closed += 1
+        await self._inner.close()
+
+
+@on_loop
+async def test_a_connection_that_hangs_keeps_nobody_from_stopping() -> None:
+    plant = Plant()
+    source = Hanging(plant.input())
+    runner = Runner(plant.name, source, plant.output(), plant.graveyard(), Doubler(), policy())
+    task = asyncio.ensure_future(runner.run())
+    await asyncio.sleep(0.02)
+    runner.drain(0)
+    await asyncio.wait_for(task, 5)
+    assert source.closed == 1
+
+
+@on_loop
+async def test_a_connection_that_hangs_is_tried_again() -> None:
+    plant = Plant()
+    plant.put(10)
+    source = Hanging(plant.input())
+    errors = {"stalled": 0.02}
+    runner = Runner(plant.name, source, plant.output(), plant.graveyard(), Doubler(), policy(errors=errors))
+    task = asyncio.ensure_future(runner.run())
+    await until(lambda: runner.status().retries >= 2)
+    assert runner.status().reason == "input: no connection within 0.02 s"
+    source.hangs = False
+    await task
+    assert plant.verdict().exact
