@@ -68,7 +68,7 @@ class Peers:
         self._channel: Channel | None = None
         self._news = asyncio.Event()
         self._waiting: set[asyncio.Event] = set()
-        self.contact = Contact(False, time.time(), reason="nothing was asked of it yet")
+        self.contact = Contact(False, time.time())
 
     async def first(self) -> State:
         """The state to start from, as soon as the store is there. Raises Unusable where waiting does not help."""
@@ -208,7 +208,9 @@ class Peers:
 
     def _gone(self, error: SluiceError, meanwhile: str) -> None:
         """Once in the log for each reason: it is tried every few seconds."""
-        if self.contact.up or error.message != self.contact.reason:
+        if self.contact.up or not self.contact.reason:
             logger.error("%s; %s", error.message, meanwhile)
+        elif error.message != self.contact.reason:
+            logger.warning("still gone: %s", error.message)
         since = time.time() if self.contact.up else self.contact.since
         self.contact = Contact(False, since, self.contact.revision, error.message)

@@ -128,8 +128,13 @@ class Database:
 
     def _translation(self, error: Exception) -> Unavailable:
         driver = _driver(error)
-        lines = str(driver).strip().splitlines()
-        message = f"control state '{self.name}': {lines[0] if lines else type(driver).__name__}"
+        if isinstance(driver, OSError) and driver.strerror:
+            reason = driver.strerror
+        elif isinstance(driver, asyncpg.InterfaceError) and "closed" in str(driver):
+            reason = "the connection was lost"
+        else:
+            reason = next(iter(str(driver).strip().splitlines()), type(driver).__name__)
+        message = f"control state '{self.name}': {reason}"
         return Unusable(message) if isinstance(driver, _UNUSABLE) else Unavailable(message)
 
     async def _connect(self, *args: Any, **options: Any) -> Any:
