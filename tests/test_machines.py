@@ -265,7 +265,8 @@ def test_just_after_the_store_was_gone_nobody_is_taken_for_dead(
             until(lambda: metric(a, "sluice_store_up") == 1)
             response = split(a, "2", wait=1)
             assert response.status_code == 504
-            assert "b is at 1" in response.json()["error"]
+            # what is said every second is not written through: a server that was killed may know an older word
+            assert "not everywhere: b is at" in response.json()["error"]
         finally:
             b.process.send_signal(18)
         until(lambda: answer(b) == "2", 20)
