@@ -13,7 +13,7 @@ import asyncio
 import logging
 import struct
 from collections.abc import Callable
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, cast
 
 from pamqp import commands, frame
 from pamqp.base import Frame
@@ -162,9 +162,8 @@ class Wire(asyncio.Protocol):
     # what asyncio calls
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)  # noqa: S101 - create_connection makes no other
-        self._transport = transport
-        transport.set_write_buffer_limits(high=1 << 20)
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's are of no such type
+        self._transport.set_write_buffer_limits(high=1 << 20)
 
     def connection_lost(self, error: Exception | None) -> None:
         self._lose(Transient(f"the connection to {self._address} is lost{f': {error}' if error else ''}"))

@@ -1,4 +1,4 @@
-"""A broker that is killed, restarted, blocked, out of patience: each message is answered, whatever happens."""
+"""A broker that is killed, restarted, blocked, silent: each message is answered. On uvloop, as streams run."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable, Iterator
 
 import pytest
+import uvloop
 from queuecopy import Copy, connected, running, sink, source, until
 from servers.rabbitmq import RabbitMQ
 
@@ -36,7 +37,7 @@ def test_ended_in_the_middle(own_rabbitmq: RabbitMQ, queues: tuple[str, str], en
             await until(lambda: copy.done == set(MANY))
         assert copy.troubles
 
-    asyncio.run(run())
+    uvloop.run(run())
     # some twice: the broker does not confirm acknowledgements, and forgets those that were not on its disk
     assert set(own_rabbitmq.bodies(taken)) == set(MANY)
     assert own_rabbitmq.depth(given) == 0
@@ -60,7 +61,7 @@ def test_a_broker_that_is_short_of_memory(own_rabbitmq: RabbitMQ, queues: tuple[
             await until(lambda: not out._link.wire.blocked)
             await out.write(Rows(Batch(["3"], [b"3"]), Token("l", 1, 3)))
 
-    asyncio.run(run())
+    uvloop.run(run())
     assert own_rabbitmq.bodies(queues[1]) == [b"1", b"2", b"3"]
 
 
@@ -79,5 +80,5 @@ def test_a_broker_that_stands_still_is_given_up(own_rabbitmq: RabbitMQ, queues: 
             own_rabbitmq.resume()
             await until(lambda: len(copy.done) == 100)
 
-    asyncio.run(run())
+    uvloop.run(run())
     assert set(own_rabbitmq.bodies(queues[1])) == set(MANY[:100])
