@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 PIP := $(BIN)/pip --quiet --disable-pip-version-check
 GRPC_TOOLS := github.com/fullstorydev/grpcurl/cmd/grpcurl@v1.9.4 github.com/grpc-ecosystem/grpc-health-probe@v0.4.61
 
-.PHONY: run test check format bench bench-grpc bench-peers bench-reload bench-streams protos constraints clean
+.PHONY: run test check format bench bench-grpc bench-peers bench-reload bench-workers bench-streams protos constraints clean
 
 run: $(READY)  ## serve a demo and drive a canary through it
 	$(BIN)/sluice demo
@@ -35,6 +35,10 @@ bench: $(READY)  ## limits and Sluice, side by side; under three minutes
 bench-grpc: $(READY)  ## gRPC and grpcio's own echo, side by side; under two minutes
 	tools/debian h2load:nghttp2-client
 	$(BIN)/python -m loadtests.grpc $(ARGS)
+
+bench-workers: $(READY)  ## two workers against one, recycles and kills under load
+	tools/debian wrk:wrk
+	$(BIN)/python -m loadtests.workers $(ARGS)
 
 bench-reload: $(READY)  ## 500 reloads of a 67 MB model under load
 	$(BIN)/python -m loadtests.reload $(ARGS)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from loadtests.load import Request
-from loadtests.process import Process, free_port
+from loadtests.process import SERVER_CORE, Process, free_port
 
 LIMITS = Path(__file__).parent / "limits"
 
@@ -32,10 +32,15 @@ class Folder:
 
 
 class Sluice(Process):
-    """One worker. `settings` are those of its file."""
+    """One worker, unless `settings` say more. `settings` are those of its file."""
 
     def __init__(
-        self, folder: Folder, models: Path, settings: Mapping[str, Any] | None = None, name: str = "Sluice"
+        self,
+        folder: Folder,
+        models: Path,
+        settings: Mapping[str, Any] | None = None,
+        name: str = "Sluice",
+        cores: str = str(SERVER_CORE),
     ) -> None:
         port, admin, grpc = free_port(), free_port(), free_port()
         self.url = f"http://127.0.0.1:{port}"
@@ -61,6 +66,7 @@ class Sluice(Process):
             [*command, "--host", "127.0.0.1", "--http-port", str(port), "--admin-port", str(admin)],
             ready=f"{self.url}/v2/health/ready",
             log=folder.scratch / f"sluice-{port}.log",
+            cores=cores,
         )
 
     def infer(self, model: str) -> str:

@@ -43,14 +43,17 @@ class Sample:
     cpu: float
 
 
-def apply(server: Process, request: Request, connections: int, seconds: float) -> Sample:
-    """Raises RuntimeError if any request failed: a fast error is no speed."""
+def apply(server: Process, request: Request, connections: int, seconds: float, cores: str = str(LOAD_CORE)) -> Sample:
+    """`cores` is where the load may come from, as taskset takes them.
+
+    Raises RuntimeError if any request failed: a fast error is no speed.
+    """
     environment = {**os.environ, "BODY": str(request.body), "HEAD": request.head}
     script = str(Path(__file__).parent / "post.lua")
     command = [
         "taskset",
         "-c",
-        str(LOAD_CORE),
+        cores,
         "wrk",
         "--latency",
         "-t1",

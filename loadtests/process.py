@@ -32,11 +32,12 @@ class Process:
         env: Mapping[str, str] | None = None,
         log: Path | None = None,
         pipes: bool = False,
+        cores: str = str(SERVER_CORE),
     ) -> None:
         self.name = name
         #: seconds from the start until `ready`, a URL, was answered with 200
         self.startup = 0.0
-        self._command = ["taskset", "-c", str(SERVER_CORE), *command]
+        self._command = ["taskset", "-c", cores, *command]
         self._ready = ready
         self._env = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", **(env or {})}
         self._log = log

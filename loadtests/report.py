@@ -65,6 +65,7 @@ class Report:
     """Figures, and the samples that they were made of by scenario and contender."""
 
     title: str
+    cores: str = "one for the server, another for the load"
     figures: list[Figure] = field(default_factory=list)
     samples: dict[str, dict[str, list[Sample]]] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
@@ -79,7 +80,7 @@ class Report:
 
     def write(self, name: str) -> Path:
         """Both files, into ``loadtests/results``; returns the one for people."""
-        machine = _machine()
+        machine = _machine(self.cores)
         lines = [f"# {self.title}", "", *(f"{k}: {v}  " for k, v in machine.items()), "", self.table(), ""]
         lines += ["Ratios are of neighbouring runs in one round; the spread is over the rounds.", ""]
         lines += [*(f"{note}\n" for note in self.notes), self.details(), ""]
@@ -112,14 +113,14 @@ def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def _machine() -> dict[str, str]:
+def _machine(cores: str) -> dict[str, str]:
     cpus = Path("/proc/cpuinfo").read_text()
     models = [line.partition(":")[2].strip() for line in cpus.splitlines() if line.startswith("model name")]
     return {
         "date": time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime()),
         "commit": _output("git", "-C", str(ROOT), "describe", "--always", "--dirty") or "unknown",
         "CPU": f"{models[0] if models else platform.machine()}, {len(models)} cores",
-        "cores used": "one for the server, another for the load",
+        "cores used": cores,
         "system": f"Linux {platform.release()}, Python {platform.python_version()}",
         "load": _output("wrk", "--version").splitlines()[0].partition(" Copyright")[0],
         "packages": ", ".join(f"{name} {version}" for name, version in _versions()),

@@ -37,7 +37,7 @@ class Engine:
     def __init__(self, settings: Settings, repository: Repository | None = None) -> None:
         # a number too large for its float type becomes infinite without a word, as in the reference server
         np.seterr(over="ignore")
-        threads = granted() if settings.threads == "auto" else settings.threads
+        threads = _share(settings.workers) if settings.threads == "auto" else settings.threads
         self._pool = ThreadPoolExecutor(MOST_INSTANCES, thread_name_prefix="sluice-run")
         self.loads = Loads()
         engine = onnx_engine(Runtime(threads, settings.providers), self._pool, _batch_policy(settings), self.loads.add)
@@ -64,6 +64,12 @@ class Engine:
         except TimeoutError:
             logger.warning("a model still runs after %g s, it is left behind", LAST_RUNS)
             self.left_behind = True
+
+
+def _share(workers: int | str) -> int:
+    """The cores of one worker."""
+    cores = granted()
+    return max(1, cores // (workers if isinstance(workers, int) else cores))
 
 
 def _batch_policy(settings: Settings) -> BatchPolicy:

@@ -237,7 +237,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     ] = ("CPUExecutionProvider",)
     threads: Annotated[
         Annotated[int, Meta(ge=1)] | Literal["auto"],
-        Meta(description="Threads that all models share. `auto`: as many as cores that the cgroup grants."),
+        Meta(description="Threads that all models of a worker share. `auto`: its part of the cores that are granted."),
     ] = "auto"
     drain_delay: Annotated[
         float, _seconds("On SIGTERM: not ready, but still accepting, so that load balancers notice.")
