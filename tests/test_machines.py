@@ -160,6 +160,24 @@ def test_a_machine_that_cannot_serve_what_is_desired_is_named(
         assert split(a, "2", wait=10).status_code == 200
 
 
+def test_a_key_opens_and_its_revocation_closes_every_machine(
+    models: Path, tmp_path: Path, postgresql_database: str
+) -> None:
+    with (
+        gateway(models, tmp_path, postgresql_database, "a") as a,
+        gateway(models, tmp_path, postgresql_database, "b") as b,
+    ):
+        made = admin(a, "POST", "/keys", json={"name": "ann", "allow": ["infer:m"]}, params={"wait": 20})
+        assert made.status_code == 201, made.text
+        key = {"Authorization": f"Bearer {made.json()['key']}"}
+        for server, headers, status in ((b, {}, 401), (b, key, 200), (a, key, 200)):
+            response = httpx.post(f"{server.rest}/v2/models/m/infer", json=INPUT, headers=headers)
+            assert response.status_code == status, response.text
+        assert admin(b, "DELETE", "/keys/ann", params={"wait": 20}).status_code == 200
+        for server in (a, b):
+            assert httpx.post(f"{server.rest}/v2/models/m/infer", json=INPUT, headers=key).status_code == 401
+
+
 def test_changes_on_both_at_once_are_all_made(models: Path, tmp_path: Path, postgresql_database: str) -> None:
     with (
         gateway(models, tmp_path, postgresql_database, "a") as a,
@@ -353,6 +371,13 @@ def test_a_store_that_cannot_be_is_told_at_the_start(
     assert message in done.stderr
     assert "pass-word" not in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_gateway_alone_loads_no_driver(models: Path, tmp_path: Path, postgresql_database: str) -> None:
+    with gateway(models, tmp_path, postgresql_database, "a") as shared:
+        assert "asyncpg" in Path(f"/proc/{shared.process.pid}/maps").read_text()
+    with gateway(models, tmp_path, "", "b") as alone:
+        assert "asyncpg" not in Path(f"/proc/{alone.process.pid}/maps").read_text()
 
 
 def _status(url: str) -> int:
