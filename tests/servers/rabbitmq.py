@@ -82,6 +82,7 @@ class RabbitMQ(Server, Queues):
 
     user = "rabbitmq"
     own = True
+    plugins: tuple[str, ...] = ()
 
     def __init__(self, **options: str) -> None:
         """options: settings of the server, with `__` for a dot, as in consumer_timeout="5000"."""
@@ -96,7 +97,7 @@ class RabbitMQ(Server, Queues):
         installed(PROGRAMS / "rabbitmq-server")
         lines = [f"{name} = {value}" for name, value in self.options.items()]
         (self.folder / "rabbitmq.conf").write_text("\n".join([*lines, ""]))
-        (self.folder / "plugins").write_text("[].")
+        (self.folder / "plugins").write_text(f"[{','.join(self.plugins)}].")
 
     def command(self) -> Sequence[str]:
         return [str(PROGRAMS / "rabbitmq-server")]
