@@ -124,8 +124,12 @@ class Binder:
                 line = Place(self.file, self.lines[path])
                 self.problems.append(Problem(line, path, f"is no setting here{nearest(key, known)}"))
                 continue
-            # an empty value is the default, where there is one
-            if document.is_null(value) and not known[key].required:
+            # an empty value is the default where there is one, unless nothing is a value too
+            if (
+                document.is_null(value)
+                and not known[key].required
+                and type(None) not in choices(hints[known[key].name])
+            ):
                 continue
             try:
                 plain[key] = self.value(value, hints[known[key].name], path)
@@ -175,7 +179,9 @@ class Binder:
                 self.tell(node, field, error.message)
                 raise Unfit from error
             node = document.Scalar("tag:yaml.org,2002:str", text, style=node.style)
-        for choice in choices(hint):
+        # as YAML has it, where that fits: a 1 where a text or a number may stand; else as a text where one may
+        several = [hint, *choices(hint)] if len(choices(hint)) > 1 else [hint]
+        for choice in several:
             try:
                 return self._convert(self._plain(node, choice, written is not node), choice, node, field)
             except ValueError:

@@ -27,7 +27,10 @@ def parse(text: str, file: str) -> Node | None:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         reason = " ".join(f"{error.context or ''} {error.problem or ''}".split()) or "it cannot be read"
-        raise StreamError([Problem(Place(file, mark.line + 1 if mark else 0), "", f"not YAML: {reason}")]) from error
+        line = mark.line + 1 if mark else 0
+        if line and "${" in text.split("\n")[line - 1]:
+            reason += "; a ${NAME} within { } needs quotes"
+        raise StreamError([Problem(Place(file, line), "", f"not YAML: {reason}")]) from error
     except (yaml.YAMLError, ValueError) as error:
         raise StreamError([Problem(Place(file, 0), "", f"not YAML: {' '.join(str(error).split())}")]) from error
     except RecursionError as error:

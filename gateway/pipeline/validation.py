@@ -11,7 +11,8 @@ from gateway.core.errors import InvalidArgument, SluiceError
 from gateway.core.signature import Signature
 from gateway.pipeline import build
 from gateway.pipeline.build import Parts
-from gateway.pipeline.checking import check
+from gateway.pipeline.checking import carried, check
+from gateway.pipeline.formats import sources
 from gateway.pipeline.problem import Problem, StreamError
 from gateway.pipeline.runner import Runner
 from gateway.pipeline.signatures import Signatures
@@ -22,11 +23,15 @@ from gateway.store.contract import State
 
 @dataclass(frozen=True, slots=True)
 class Validated:
-    """A stream that can run: against these versions of its model, with these parts."""
+    """A stream that can run: against these versions of its model, with these parts.
+
+    written   what is written and where it comes from, in words
+    """
 
     stream: Stream
     versions: tuple[str, ...]
     parts: Parts
+    written: tuple[str, ...]
 
 
 def signatures(settings: Settings, state: State) -> Signatures:
@@ -50,7 +55,7 @@ def validate(streams: Iterable[Stream], known: Signatures, state: Path) -> list[
         else:
             found.problems += [*build.demands(stream, parts), *_together(stream, parts)]
             if not found.problems:
-                good.append(Validated(stream, found.versions, parts))
+                good.append(Validated(stream, found.versions, parts, found.written))
         problems += dict.fromkeys(found.problems)
     if problems:
         raise StreamError(problems)
@@ -61,6 +66,7 @@ def validate(streams: Iterable[Stream], known: Signatures, state: Path) -> list[
 class _Found:
     versions: tuple[str, ...]
     problems: list[Problem]
+    written: tuple[str, ...] = ()
 
 
 def _model(stream: Stream, known: Signatures) -> _Found:
@@ -69,7 +75,17 @@ def _model(stream: Stream, known: Signatures) -> _Found:
     except SluiceError as error:
         field = "model.version" if "model.version" in stream.places.lines else "model"
         return _Found((), [stream.places.problem(field, error.message)])
-    return _Found(tuple(versions), [problem for each in versions.values() for problem in _check(stream, each)])
+    problems = [problem for each in versions.values() for problem in _check(stream, each)]
+    return _Found(tuple(versions), problems, _written(stream, next(iter(versions.values()))))
+
+
+def _written(stream: Stream, signature: Signature) -> tuple[str, ...]:
+    """A field of the record and an output of the model look alike: whoever mistypes one sees it here."""
+    records = set(carried(stream, signature))
+    return tuple(
+        f"{name} ({'the record' if source in records else 'the model'}'s {source})"
+        for name, source in sources(stream.encode).items()
+    )
 
 
 def _check(stream: Stream, signature: Signature) -> list[Problem]:

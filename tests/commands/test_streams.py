@@ -30,8 +30,9 @@ class TestChecks:
         lines = done.stdout.split("\n")
         assert lines[0] == "double (double.yaml): good"
         assert lines[1] == "  model      affine, version 2"
-        assert lines[2].startswith("  guarantee  exactly once: folder")
-        assert lines[3].startswith("  order      records of a key stay in the order")
+        assert lines[2] == "  writes     id (the record's id), y (the model's y[0]), version (the model's $version)"
+        assert lines[3].startswith("  guarantee  exactly once: folder")
+        assert lines[4].startswith("  order      records of a key stay in the order")
         assert not (place.folder / ".sluice").exists()
         assert not (place.folder / "out").exists()
 

@@ -32,6 +32,8 @@ TOY = dedent("""
         more: dict[str, int] = {}
         place: Place | None = None
         loud: bool = False
+        mark: str | int | bool | None = "new"
+        urls: str | list[str] = ""
 
         def __post_init__(self):
             if self.mode == "fast" and self.loud:

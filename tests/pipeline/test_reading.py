@@ -166,6 +166,10 @@ class TestRead:
             ("", "s.yaml: there is no stream in it"),
             ("[1]", "s.yaml:1: found a list, expected the sections of a stream"),
             ("a: [", "s.yaml:1: not YAML: while parsing a flow node"),
+            (
+                "a: {b: ${C}}",
+                "s.yaml:1: not YAML: while parsing a flow mapping expected ',' or '}', but got '{'; a ${NAME}",
+            ),
             ("a: \x01", "s.yaml: not YAML: unacceptable character"),
             ("--- 1\n--- 2", "s.yaml:2: not YAML: expected a single document"),
             ("? [a]\n: b", "s.yaml:1: found a list as a key, expected a text"),
@@ -180,6 +184,18 @@ class TestRead:
         with pytest.raises(StreamError) as raised:
             read("s.yaml", {})
         assert any(line.startswith(says) for line in raised.value.message.split("\n")), raised.value.message
+
+    @pytest.mark.parametrize(
+        ("text", "value"),
+        [("1", 1), ("'1'", "1"), ("true", True), ("null", None), ("", None), ("x", "x"), ("1.5", "1.5"), ("${N}", 7)],
+    )
+    def test_what_may_be_of_several_types_is_as_yaml_has_it(self, text: str, value: object) -> None:
+        toy = f"\n  toy:\n    url: u\n    mark: {text}\n    urls: [a, 1]"
+        Path("s.yaml").write_text(changed(input=toy))
+        settings = read("s.yaml", {"N": "7"}).input.settings
+        assert settings.mark == value
+        assert type(settings.mark) is type(value)
+        assert settings.urls == ["a", "1"]
 
     def test_a_file_that_is_not_there(self) -> None:
         with pytest.raises(StreamError, match=r"^no.yaml: cannot be read: No such file or directory$"):

@@ -26,6 +26,7 @@ def validate(settings: Settings, streams: list[Stream]) -> int:
         stream = found.stream
         click.echo(f"{stream.name} ({stream.places.file}): good")
         click.echo(f"  model      {stream.model.name}, version {', '.join(found.versions)}")
+        click.echo(f"  writes     {', '.join(found.written) or 'replies'}")
         click.echo(f"  guarantee  {found.parts.guarantee}")
         click.echo(f"  order      {found.parts.order}")
     return 0
