@@ -153,6 +153,8 @@ def _read_key(entry: dict[str, Any]) -> PublicKey | None:
         return None
     if not isinstance(key_id, str) or not isinstance(algorithm, str):
         return None
+    if len(str(entry.get("n", ""))) * 6 < SMALLEST and entry["kty"] == "RSA":
+        return None
     try:
         key = import_key(entry)
         if isinstance(key, RSAKey) and key.public_key.key_size < SMALLEST:

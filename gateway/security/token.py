@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import time
-import warnings
 from base64 import urlsafe_b64decode
 from binascii import Error as Base64Error
 from collections.abc import Callable, Collection, Iterator
@@ -17,11 +16,13 @@ from itertools import islice
 from typing import Any, Final
 
 from joserfc import jwt
-from joserfc.errors import JoseError, SecurityWarning
+from joserfc.errors import JoseError, UnsupportedAlgorithmError
+from joserfc.jws import JWSRegistry
 
 from gateway.core.errors import Unauthenticated, Unavailable
+from gateway.security.credential import LONGEST
 from gateway.security.identity import Identity, named
-from gateway.security.jwks import Jwks, PublicKey
+from gateway.security.jwks import Jwks
 from gateway.security.refusal import Expired, UnknownKey
 
 #: groups of one token that are looked at
@@ -68,7 +69,7 @@ class Tokens:
             raise UnknownKey(self._jwks.look())
         for candidate in keys:
             try:
-                return _decoded(token, candidate, algorithm)
+                return jwt.decode(token, candidate.key, registry=_Algorithms(algorithm)).claims
             except (JoseError, ValueError, TypeError, RecursionError):
                 continue
         raise Unauthenticated("the token's signature is wrong")
@@ -93,11 +94,21 @@ class Tokens:
         return Identity(tuple(names), (), expires + expected.leeway)
 
 
-def _decoded(token: bytes, candidate: PublicKey, algorithm: str) -> dict[str, Any]:
-    with warnings.catch_warnings():
-        # RFC 9864 renames EdDSA to Ed25519; providers go on saying EdDSA
-        warnings.simplefilter("ignore", SecurityWarning)
-        return jwt.decode(token, candidate.key, algorithms=[algorithm]).claims
+class _Algorithms(JWSRegistry):
+    """joserfc's, but for headers that providers send and RFC 7515 does not know, for chains of certificates in them,
+    and without its warning of the name EdDSA, which RFC 9864 changes and providers go on using.
+    """
+
+    max_header_length = LONGEST
+
+    def __init__(self, algorithm: str) -> None:
+        super().__init__(algorithms=[algorithm], strict_check_header=False)
+        self._algorithm = algorithm
+
+    def get_alg(self, name: str) -> Any:
+        if name != self._algorithm:
+            raise UnsupportedAlgorithmError(f"Algorithm of '{name}' is not allowed")
+        return self.algorithms[name]
 
 
 def _groups(value: Any) -> Iterator[str]:
