@@ -83,6 +83,8 @@ class RabbitMQ(Server, Queues):
     user = "rabbitmq"
     own = True
     plugins: tuple[str, ...] = ()
+    #: settings that have no name outside of Erlang
+    advanced = "[]."
 
     def __init__(self, **options: str) -> None:
         """options: settings of the server, with `__` for a dot, as in consumer_timeout="5000"."""
@@ -97,6 +99,7 @@ class RabbitMQ(Server, Queues):
         installed(PROGRAMS / "rabbitmq-server")
         lines = [f"{name} = {value}" for name, value in self.options.items()]
         (self.folder / "rabbitmq.conf").write_text("\n".join([*lines, ""]))
+        (self.folder / "advanced.config").write_text(self.advanced)
         (self.folder / "plugins").write_text(f"[{','.join(self.plugins)}].")
 
     def command(self) -> Sequence[str]:
@@ -113,6 +116,7 @@ class RabbitMQ(Server, Queues):
             "RABBITMQ_MNESIA_BASE": here,
             "RABBITMQ_LOG_BASE": here,
             "RABBITMQ_CONFIG_FILE": f"{here}/rabbitmq.conf",
+            "RABBITMQ_ADVANCED_CONFIG_FILE": f"{here}/advanced.config",
             "RABBITMQ_ENABLED_PLUGINS_FILE": f"{here}/plugins",
             "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": "+S 2:2 +sbwt none +sbwtdcpu none +sbwtdio none",
         }

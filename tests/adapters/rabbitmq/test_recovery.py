@@ -8,9 +8,10 @@ from collections.abc import Callable, Iterator
 import pytest
 import uvloop
 from queuecopy import Copy, connected, running, sink, source, until
+from servers.fixtures import serving
 from servers.rabbitmq import RabbitMQ
 
-from gateway.core.stream import Batch, Credit, Rows, Token, Transient
+from gateway.core.stream import Batch, Credit, Fenced, Rows, Token, Transient
 
 MANY = [b"%d" % n for n in range(1500)]
 
@@ -82,3 +83,30 @@ def test_a_broker_that_stands_still_is_given_up(own_rabbitmq: RabbitMQ, queues: 
 
     uvloop.run(run())
     assert set(own_rabbitmq.bodies(queues[1])) == set(MANY[:100])
+
+
+class Impatient(RabbitMQ):
+    """Closes a channel that has not acknowledged something for two seconds; looks twice a second."""
+
+    advanced = "[{rabbit, [{consumer_timeout, 2000}, {channel_tick_interval, 500}]}]."
+
+
+def test_what_is_not_acknowledged_in_time_comes_again() -> None:
+    with serving("rabbitmq", Impatient) as broker:
+        assert isinstance(broker, Impatient)
+        queue = broker.queue(type="quorum")
+        broker.publish(queue, [b"1"])
+
+        async def run() -> None:
+            async with connected(source(broker.url, queue)) as inp:
+                first = await inp.read(Credit(1, 1 << 20))
+                with pytest.raises(Transient, match="406 PRECONDITION_FAILED - delivery acknowledgement"):
+                    await asyncio.wait_for(inp.read(Credit(1, 1 << 20)), 40)
+                await inp.connect()
+                with pytest.raises(Fenced, match="its messages come again"):
+                    await inp.ack(first[1])
+                again = await inp.read(Credit(1, 1 << 20))
+                assert again[0].values == [b"1"]
+                await inp.ack(again[1])
+
+        uvloop.run(run())
