@@ -4,7 +4,7 @@ A value that its column cannot hold as it is makes its record a dead letter. Not
 replaced by NULL on the way; what a column itself rounds (a NUMERIC(10, 2) its third decimal) is the database's affair.
 
 boolean   bool; 0 and 1
-integer   int of 64 bits; bool; a float or Decimal without a fraction
+integer   int of 64 bits; bool; a float or Decimal without a fraction; text of digits, as a model's version is
 float     float; int; Decimal. NaN and the infinities where the database has them: PostgreSQL; ∞ in SQLite
 decimal   Decimal; int; float by its shortest decimal form; text of a number
 text      str; other values as JSON would write them
@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Callable, Sequence
 from datetime import UTC, date, datetime, time
 from decimal import Decimal, InvalidOperation
@@ -36,6 +37,7 @@ NATIVE: dict[Kind, frozenset[type]] = {
     Kind.BYTES: frozenset({bytes}),
     Kind.UUID: frozenset({UUID}),
 }
+DIGITS = re.compile(r"[+-]?[0-9]{1,19}")
 LEAST, MOST = -(1 << 63), (1 << 63) - 1
 
 
@@ -101,11 +103,16 @@ def _boolean(value: Any) -> bool:
 
 
 def _integer(value: Any) -> int:
-    number = value if isinstance(value, int) else None
-    if number is None:
-        number = int(value) if not isinstance(value, (str, bytes)) else None
-        if number is None or number != value:
-            raise TypeError("not an integer")
+    if isinstance(value, int):
+        number = value
+    elif isinstance(value, str):
+        if not DIGITS.fullmatch(value):
+            raise ValueError("not an integer")
+        number = int(value)
+    else:
+        number = int(value)
+        if number != value:
+            raise ValueError("not an integer")
     if not LEAST <= number <= MOST:
         raise OverflowError("more than 64 bits")
     return int(number)

@@ -389,8 +389,9 @@ class Adapter:
     output   opens an Output
     redrive  an Output too, of the input's settings: it puts messages back to where the input reads them
     letters  (settings of the output, context, kept) → an Input that gives dead letters back, each value as it was
-             written, and ends with the last one; acknowledging takes them away. `kept`: those that the output kept with
-             its results; else what an output for dead letters alone was given. No output is open meanwhile
+             written, and ends with the last one; acknowledging takes them away. The context names the pipeline whose
+             letters they are. `kept`: those that the output kept with its results; else what an output for dead letters
+             alone was given. No output is open meanwhile
     """
 
     name: str

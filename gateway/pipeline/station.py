@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -181,7 +182,7 @@ class Station:
             raise Unsupported(f"adapter '{connector.adapter.name}' does not give dead letters back")
         folder = self._folder / "redrive"
         context = Context(f"{self.name}.redrive", None, str(folder))
-        letters = connector.adapter.letters(connector.settings, context, self._keeps)
+        letters = connector.adapter.letters(connector.settings, replace(context, pipeline=self.name), self._keeps)
         left = build.files(folder / "dead")
         return Runner(
             context.pipeline,
