@@ -65,5 +65,8 @@ _EXPECTED = _Expected()
 
 
 def quiet() -> None:
-    """Keeps that one line out of the log; may be called again."""
+    """Keeps that line out of the log, and each step of each of aiokafka's clients; may be called again."""
     logging.getLogger("aiokafka.producer.sender").addFilter(_EXPECTED)
+    whole = logging.getLogger("aiokafka")
+    if whole.level == logging.NOTSET:
+        whole.setLevel(logging.WARNING)

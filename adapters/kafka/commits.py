@@ -14,7 +14,7 @@ from aiokafka.errors import CommitFailedError, IllegalStateError
 from adapters.kafka.failure import FAILURES, failure
 from gateway.core.errors import SluiceError
 
-log = logging.getLogger(__name__)
+log = logging.getLogger("sluice.streams.kafka")
 
 
 class Commits:

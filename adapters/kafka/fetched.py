@@ -44,8 +44,11 @@ class Chunk:
         while self._at == len(self._records):
             if not self._pieces:
                 return False
-            # A compressed batch begins before the offset that was asked for.
-            self._records = [record for record in self._pieces.pop() if record.offset >= self._start]
+            piece = self._pieces.pop()
+            records = list(piece)
+            if piece.base_offset < self._start:  # a batch is given from its beginning
+                records = [record for record in records if record.offset >= self._start]
+            self._records = records
             self._at = 0
         return True
 

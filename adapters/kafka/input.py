@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import logging
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -23,8 +22,6 @@ from adapters.kafka.position import partition_of
 from adapters.kafka.settings import KafkaSource
 from gateway.core.errors import SluiceError
 from gateway.core.stream import Batch, Context, Credit, Fenced, Lag, Source, Token, Transient
-
-log = logging.getLogger(__name__)
 
 #: seconds; with nothing to read, how often the topics are looked after
 _GLANCE = 5.0

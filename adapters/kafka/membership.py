@@ -14,17 +14,17 @@ from aiokafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssigno
 from aiokafka.coordinator.assignors.sticky.sticky_assignor import StickyPartitionAssignor
 from aiokafka.errors import CommitFailedError, IllegalStateError
 
-from adapters.kafka.cluster import connection
+from adapters.kafka.cluster import connection, quiet
 from adapters.kafka.commits import Commits
 from adapters.kafka.failure import FAILURES, NoTopicError, failure
 from adapters.kafka.fetched import Fetched
 from adapters.kafka.lane import Lane
 from adapters.kafka.output import KafkaOutput
-from adapters.kafka.position import offset_of
+from adapters.kafka.position import lane_of, offset_of
 from adapters.kafka.settings import KafkaSource
 from gateway.core.stream import PositionStore
 
-log = logging.getLogger(__name__)
+log = logging.getLogger("sluice.streams.kafka")
 
 _ASSIGNORS = {
     "range": RangePartitionAssignor,
@@ -73,6 +73,7 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka h
 
     async def start(self) -> None:
         """Raises what aiokafka does, and NoTopicError."""
+        quiet()
         async with asyncio.timeout(self._settings.request_timeout):
             await self.consumer.start()
             there = await self.consumer.topics()
@@ -93,6 +94,7 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka h
 
     async def on_partitions_assigned(self, assigned: set[TopicPartition]) -> None:
         """Nothing is read of them until `open` knows from where: it may take long, and no heartbeat is sent here."""
+        log.info("group %s: this member has %s", self._group, ", ".join(_names(assigned)) or "no partition")
         self.consumer.pause(*assigned)
         for tp in sorted(assigned):
             self.lanes[tp] = Lane(tp, self._group)
@@ -231,3 +233,7 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka h
             await asyncio.wait([task], timeout=0.5)
         if not task.cancelled() and (error := task.exception()) is not None:
             log.warning("%s", failure(error, "leaving the group").message)
+
+
+def _names(partitions: set[TopicPartition]) -> list[str]:
+    return [lane_of(tp.topic, tp.partition) for tp in sorted(partitions)]

@@ -6,7 +6,8 @@ partition in one loop. It stands on the shape of `BatchBuilder` in aiokafka 0.14
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import repeat
 from typing import Any, Final
 
 from aiokafka import AIOKafkaProducer
@@ -37,25 +38,39 @@ def packed(producer: AIOKafkaProducer, batch: Batch, rows: Sequence[int], *, sta
     stamp  with the records' times, where they have any
     """
     found: list[Packed] = []
-    values, keys, headers = batch.values, batch.keys, batch.headers
-    times = batch.timestamps if stamp else ()
-    same: Headers = ()
-    listed: list[tuple[str, bytes]] = []
-    at, end = 0, len(rows)
-    while at < end:
+    columns = _columns(batch, rows, stamp=stamp)
+    row = 0
+    waiting = next(columns, None)
+    while waiting is not None:
         builder = producer.create_batch()
         append = builder._builder.append
-        begin = at
-        while at < end:
-            row = rows[at]
-            if headers and headers[row] is not same:  # often one for all: who answered
-                same = headers[row]
-                listed = list(same)
-            time = (times[row] or None) if times else None
-            if append(at - begin, time, keys[row] if keys else None, values[row], listed) is None:
+        begin = row
+        while waiting is not None:
+            time, key, value, headers = waiting
+            if append(row - begin, time, key, value, headers) is None:
                 break
-            at += 1
-        builder._relative_offset = at - begin
+            row += 1
+            waiting = next(columns, None)
+        builder._relative_offset = row - begin
         builder.close()
-        found.append(Packed(builder, rows[begin:at]))
+        found.append(Packed(builder, rows[begin:row]))
     return found
+
+
+def _columns(
+    batch: Batch, rows: Sequence[int], *, stamp: bool
+) -> Iterator[tuple[int | None, bytes | None, bytes | None, list[tuple[str, bytes]]]]:
+    """Time, key, value and headers of each record."""
+    part = batch if len(rows) == len(batch) else batch.take(rows)
+    times = [time or None for time in part.timestamps] if stamp and part.timestamps else repeat(None)
+    return zip(times, part.keys or repeat(None), part.values, _listed(part.headers), strict=False)
+
+
+def _listed(headers: Sequence[Headers]) -> Iterable[list[tuple[str, bytes]]]:
+    """The builder wants lists. Often one is for all: who answered."""
+    if not headers:
+        return repeat([])
+    first = headers[0]
+    if all(found is first for found in headers):
+        return repeat(list(first))
+    return map(list, headers)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from contract.stands import InputStand, InputStands, OutputStand, OutputStands, values
+from kafka_sides import until
 
 from adapters.kafka.input import KafkaInput
 from adapters.kafka.output import KafkaOutput
@@ -24,26 +25,40 @@ if TYPE_CHECKING:
     from servers.kafka import Topics
 
 
+_LAST = 99
+
+
+class Settled(KafkaInput):
+    """Has its partition when it is connected, so that a second one takes it from the first and not the other way."""
+
+    async def connect(self) -> None:
+        await super().connect()
+        assert self._member is not None
+        await until(self._member.lanes.values)
+
+
 class KafkaInputStand:
     def __init__(self, topics: Topics, topic: str) -> None:
         self._topics = topics
         self._topic = topic
         self._pipeline = f"kit-{token_hex(4)}"
-        self._last = itertools.count(99, -1)
+        self._last = itertools.count(_LAST, -1)
 
     async def put(self, numbers: Sequence[int]) -> None:
         self._topics.write(self._topic, values(numbers))
 
     def open(self, positions: PositionStore | None = None) -> Input:
+        last = next(self._last)
         settings = KafkaSource(
             brokers=[self._topics.address],
             topics=[self._topic],
             session_timeout=2.0,
             revoke_timeout=0.5,
             # The one partition goes to the member that comes first by its name: the newest.
-            client_id=f"c{next(self._last)}",
+            client_id=f"c{last}",
         )
-        return KafkaInput(settings, Context(self._pipeline, positions))
+        kind = Settled if last == _LAST else KafkaInput
+        return kind(settings, Context(self._pipeline, positions))
 
 
 class KafkaOutputStand:
