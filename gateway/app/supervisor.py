@@ -10,7 +10,7 @@ import logging
 import socket
 import time
 from collections.abc import Awaitable, Callable
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 from typing import Any
 
@@ -29,14 +29,17 @@ from gateway.control.report import pack
 from gateway.control.shared import Shared
 from gateway.control.spawn import Role
 from gateway.control.spool import Spool
-from gateway.control.start import Start, served
+from gateway.control.start import Start
 from gateway.control.workers import Workers
 from gateway.core.errors import SluiceError, Unavailable
 from gateway.models.repository import Repository
-from gateway.models.served import ServedFolder
+from gateway.models.served import ServedFolder, served
+from gateway.models.source import Source
 from gateway.protocols.admin import admin_app, admin_routes
 from gateway.protocols.http.listener import Listener, bind, bind_all, turn_away
 from gateway.protocols.http.service import Service
+from gateway.protocols.oip.access import Gate
+from gateway.protocols.oip.logsettings import Logging, LogSettings
 from gateway.settings import Settings, admin_token
 from gateway.store.contract import Store
 from gateway.telemetry.exposition import CONTENT_TYPE
@@ -94,11 +97,15 @@ class Supervisor:
             self.shared,
             [list(each) for each in (zip(rest, grpc, strict=True) if grpc else zip(rest, strict=True))],
             begin=self._begin,
+            joined=self._joined,
             handlers=self._handlers,
             settings=settings,
         )
         self._streams = StreamWorkers(settings) if settings.streams and settings.stream_workers else None
-        self._first: dict[str, ServedFolder] | None = None
+        self._source = Source(Repository(Path(settings.models)))
+        self._folders: dict[str, ServedFolder] = {}
+        self._logging = Logging(Gate("changing log settings", "restricted.logging", settings.restricted.logging))
+        self._stack: AsyncExitStack
         self._admin_address: tuple[str, int] = ("", 0)
 
     @classmethod
@@ -116,6 +123,7 @@ class Supervisor:
         security = Security(settings, token)
         await security.enter(stack)
         self = cls(settings, stop, rest, grpc, store, token, security)
+        self._stack = stack
         stack.enter_context(self._spool)
         tls = ports.tls(settings) if settings.tls.admin else None
         await ports.start(stack, Listener(self._admin(), admin_socket, tls=tls, drain_timeout=1.0))
@@ -132,13 +140,14 @@ class Supervisor:
 
     async def start(self) -> None:
         """Returns when every worker answers. Raises SluiceError where one says that it cannot start."""
-        self._first = served(await asyncio.to_thread(Repository(Path(self.settings.models)).scan))
+        self._folders = served(await self._source.everything())
         await self.plane.start()
         await self.workers.start()
         if self._streams is not None:
             await self._streams.start()
         if self.settings.control_mode == "poll":
-            self._polling = asyncio.create_task(self._poll())
+            polling = asyncio.create_task(self._poll())
+            self._stack.callback(polling.cancel)
 
     async def drain(self) -> None:
         """Not ready, but still accepting for `drain_delay` seconds: load balancers need that long to notice."""
@@ -177,25 +186,35 @@ class Supervisor:
         return self.workers.tally.page(own).render()
 
     async def _poll(self) -> None:
+        """Follows the repository, for all workers: what two looks agree on."""
         while True:
             await asyncio.sleep(self.settings.poll_interval)
-            await self.plane.in_turn(self._look())
+            try:
+                folders = served(await self._source.look())
+            except SluiceError as error:
+                logger.warning("%s", error.message)
+                continue
+            if folders != self._folders:
+                await self.plane.in_turn(self._look(folders))
 
-    async def _look(self) -> None:
-        for member, answer in (await self.fleet.all("look")).items():
-            if isinstance(answer, SluiceError):
-                logger.warning("worker %d: %s", member.slot, answer.message)
+    async def _look(self, folders: dict[str, ServedFolder]) -> None:
+        self._folders = folders
+        await self.fleet.look(folders)
+
+    async def _joined(self, member: Member) -> None:
+        """In the plane's turn: nobody has looked meanwhile."""
+        if self.settings.control_mode == "poll":
+            await member.call("look", self._folders)
+            await member.call("publish_look")
 
     # ---- what workers are told, and what they ask
 
     async def _begin(self, role: Role, slot: int) -> Start:
-        folders = self._first
-        if self.fleet.members:
-            try:
-                told = await self.fleet.any("folders")
-                folders = msgspec.convert(told, dict[str, ServedFolder])
-            except Unavailable:
-                pass  # the last one is gone just now
+        folders = self._folders
+        if self.fleet.members and self.settings.control_mode != "poll":
+            # what was loaded since, too
+            with suppress(Unavailable):
+                folders = msgspec.convert(await self.fleet.any("folders"), dict[str, ServedFolder])
         return Start(role, slot, self._token, self.fleet.state, folders, self._spool.folder)
 
     def _handlers(self, member: Member) -> dict[str, Callable[[Any], Awaitable[Any]]]:
@@ -205,7 +224,7 @@ class Supervisor:
             "load_model": self._load_model,
             "unload_model": self._unload_model,
             "blob": self._blob,
-            "set_logging": self.shared.set_logging,
+            "set_logging": self._set_logging,
             "set_sampling": self.shared.set_sampling,
             "register": self.shared.register,
             "unregister": self.shared.unregister,
@@ -217,6 +236,10 @@ class Supervisor:
     async def _statistics(self, body: Any) -> Any:
         await self.workers.collect()
         return [(*key, pack(counted)) for key, counted in self.workers.tally.statistics().items()]
+
+    async def _set_logging(self, body: Any) -> None:
+        await self.shared.set_logging(body)
+        self._logging.apply(msgspec.convert(body, LogSettings))
 
     async def _load_model(self, body: Any) -> None:
         files = await self._spool.get(body["files"]) or None

@@ -31,10 +31,11 @@ from gateway.control.channel import Channel
 from gateway.control.follower import Follower
 from gateway.control.report import Report, pack
 from gateway.control.spool import Spool
-from gateway.control.start import Current, Start, served
+from gateway.control.start import Current, Start
 from gateway.core.errors import SluiceError
+from gateway.models.manager import Followed
 from gateway.models.preparation import Prepared
-from gateway.models.served import ServedRepository
+from gateway.models.served import ServedFolder, ServedRepository, served
 from gateway.protocols.http.listener import Listener
 from gateway.protocols.oip.logsettings import LogSettings
 from gateway.protocols.oip.trace import Sampling
@@ -65,6 +66,7 @@ class Worker:
         self._how = "stop"
         self._channel = Channel("the supervisor", self._handlers())
         self._prepared: dict[int, Prepared] = {}
+        self._followed: list[Followed] = []
         self._settings: Settings
         self._engine: Engine
         self._follower: Follower
@@ -105,7 +107,7 @@ class Worker:
         names = (
             "warm", "start", "listen", "current", "unready", "stop", "retire",
             "follow", "must_exist", "must_be_known", "hold", "publish", "release",
-            "prepare", "discard", "publish_model", "look",
+            "prepare", "discard", "publish_model", "look", "publish_look",
             "set_logging", "set_sampling", "register", "unregister",
             "report", "index", "models", "model", "folders",
         )  # fmt: skip
@@ -116,7 +118,7 @@ class Worker:
         settings = self._settings = msgspec.convert(body, Settings)
         logs.configure(settings.log.format, settings.log.level, settings.access_log)
         allow_files(settings.limits.connections + OTHER_FILES)
-        self._repository = ServedRepository(Path(settings.models))
+        self._repository = ServedRepository(Path(settings.models), literally=settings.control_mode == "poll")
         self._engine = Engine(settings, self._repository)
         self._engine.enter(self._stack)
         if settings.grpc_port != "off":
@@ -235,7 +237,15 @@ class Worker:
         return self._follower.troubles()
 
     async def look(self, body: Any) -> None:
-        await self._engine.manager.look()
+        """The repository as the supervisor sees it."""
+        root = self._repository.root
+        found = msgspec.convert(body, dict[str, ServedFolder])
+        folders = {name: folder.at(root, name) for name, folder in found.items()}
+        self._followed = await self._engine.manager.prepare_found(folders)
+
+    async def publish_look(self, body: Any) -> None:
+        followed, self._followed = self._followed, []
+        self._engine.manager.publish_found(followed)
 
     async def set_logging(self, body: Any) -> None:
         self._serving.calls.logging.apply(msgspec.convert(body, LogSettings))
@@ -273,7 +283,8 @@ class Worker:
     async def _report_on(self) -> None:
         while True:
             began = time.perf_counter()
-            self._channel.tell("report", self._report())
+            if not self._channel.congested:
+                self._channel.tell("report", self._report())
             await asyncio.sleep(max(EVERY, SHARE * (time.perf_counter() - began)))
 
     def _report(self) -> Report:

@@ -21,6 +21,9 @@ logger = logging.getLogger("sluice.control")
 
 CALL, NOTICE, ANSWER, ERROR = range(4)
 
+#: bytes that nobody has read yet
+CONGESTED: Final = 4 << 20
+
 Handler = Callable[[Any], Awaitable[Any]]
 
 _LENGTH: Final = struct.Struct(">I")
@@ -71,6 +74,11 @@ class Channel:
             return await future
         finally:
             self._waiting.pop(number, None)
+
+    @property
+    def congested(self) -> bool:
+        """The other end does not read: what need not be said is better not said."""
+        return self._writer is not None and self._writer.transport.get_write_buffer_size() > CONGESTED
 
     def tell(self, what: str, body: Any = None) -> None:
         """A notice; nothing happens where the other end is gone."""

@@ -17,6 +17,7 @@ from gateway.control.desired import merge
 from gateway.control.member import Member
 from gateway.control.spool import Spool
 from gateway.core.errors import SluiceError, Unavailable
+from gateway.models.served import ServedFolder
 from gateway.settings import Settings
 from gateway.store.contract import ApiKey, State
 
@@ -98,6 +99,14 @@ class Fleet:
     async def publish_model(self, prepared: int, state: State) -> None:
         self._take(state)
         await self._put_in_force("publish_model", {"number": prepared, "state": state})
+
+    async def look(self, folders: Mapping[str, ServedFolder]) -> None:
+        """What of the repository is to be served, where it is followed: loaded by all, and then published."""
+        for what, body in (("look", folders), ("publish_look", None)):
+            for member, answer in (await self.all(what, body)).items():
+                if isinstance(answer, SluiceError):
+                    logger.error("worker %d could not follow: %s", member.slot, answer.message)
+                    member.kill(f"could not {what.partition('_')[0]}")
 
     async def _put_in_force(self, what: str, body: Any) -> None:
         """It is written, so it holds: who fails is replaced by one that begins with it."""

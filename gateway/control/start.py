@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import msgspec
 
 from gateway.control.spawn import Role
-from gateway.models.repository import ModelFolder
 from gateway.models.served import ServedFolder
 from gateway.store.contract import State
 
@@ -46,7 +44,3 @@ class Start(msgspec.Struct):
     state: State
     served: dict[str, ServedFolder] | None
     spool: str
-
-
-def served(folders: Mapping[str, ModelFolder]) -> dict[str, ServedFolder]:
-    return {name: ServedFolder(folder.versions, folder.late) for name, folder in folders.items()}

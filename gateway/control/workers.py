@@ -43,6 +43,7 @@ class Workers:
     to be in it inherit them.
 
     begin      what a new worker is told
+    joined     called with each that has the state that all have, before it is one of them
     handlers   what workers may call
     """
 
@@ -54,6 +55,7 @@ class Workers:
         listening: Sequence[Sequence[socket.socket]],
         *,
         begin: Callable[[Role, int], Awaitable[Start]],
+        joined: Callable[[Member], Awaitable[None]],
         handlers: Handlers,
         settings: Settings,
     ) -> None:
@@ -65,6 +67,7 @@ class Workers:
         self._shared = shared
         self._listening = listening
         self._begin = begin
+        self._joined = joined
         self._handlers = handlers
         self._settings = settings
         self._timeout = settings.worker_timeout
@@ -177,6 +180,7 @@ class Workers:
         if member.revision != self.fleet.state.revision:
             return False
         await member.call("current", self._shared.current)
+        await self._joined(member)
         self.fleet.members.append(member)
         return True
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Final, Literal
 
@@ -35,6 +35,11 @@ logger = logging.getLogger("sluice.models")
 Mode = Literal["none", "poll", "explicit"]
 Override = str | ModelConfig | None
 Files = Mapping[str, bytes] | None
+
+#: what a model is to be loaded from, and the versions that are kept under any policy
+Target = tuple[ModelFolder, frozenset[str]]
+#: what is loaded of it, and the target that is reached once it is published
+Followed = tuple[Prepared, Target]
 
 _NOTHING: Final[Mapping[str, Handle]] = {}
 
@@ -294,7 +299,7 @@ class Manager:
                 if only in ("", name) and (name in self._models or self.mode != "explicit"):
                     group.create_task(self._follow(self._models.setdefault(name, Model(name))))
 
-    def _target(self, model: Model) -> tuple[ModelFolder, frozenset[str]] | None:
+    def _target(self, model: Model) -> Target | None:
         """What it should be loaded from. None where that was done already, or it should not be loaded at all."""
         folder = model.folder
         found = self._found.get(model.name)
@@ -310,28 +315,62 @@ class Manager:
             return None
         return folder, self._published.pinned_of(model)
 
+    async def prepare_found(self, found: Mapping[str, ModelFolder]) -> list[Followed]:
+        """The first half of a look of poll mode that somebody else has made: loads what is to be, and nobody sees it.
+        The models' turns are held until `publish_found`, which is to come."""
+        return await self._background.whole(self._prepare_found(found), self.publish_found)
+
+    async def _prepare_found(self, found: Mapping[str, ModelFolder]) -> list[Followed]:
+        self._found = dict(found)
+        models = [self._models.setdefault(name, Model(name)) for name in {*self._found, *self._models}]
+        followed = await asyncio.gather(*(self._prepare_followed(model) for model in models))
+        return [each for each in followed if each is not None]
+
+    def publish_found(self, followed: Iterable[Followed]) -> None:
+        """The second half: cannot fail."""
+        for each in followed:
+            self._publish_followed(each)
+
     async def _follow(self, model: Model) -> None:
-        """Loads and unloads what the target says. What fails is in the index."""
+        followed = await self._prepare_followed(model)
+        if followed is not None:
+            self._publish_followed(followed)
+
+    async def _prepare_followed(self, model: Model) -> Followed | None:
+        """Loads what the target says, and holds the model's turn then. What fails is in the index."""
         if self._target(model) is None:
-            return
-        async with model.turn:
+            return None
+        await model.turn.acquire()
+        try:
             target = self._target(model)  # it may have changed, or been reached, while others had their turn
-            if target is None:
-                return
-            folder = target[0]
-            config = model.config
-            try:
-                if model.folder is None or model.folder.fingerprint != folder.fingerprint:
-                    config = await asyncio.to_thread(read, folder, model.override)
-            except SluiceError as error:
-                logger.warning("%s failed to load: %s", model.name, error.message)
-                model.fail(sorted(folder.versions, key=int)[-1:], error.message)
-                model.followed = target
-                return
-            pinned = self._published.pinned_of(model, config)
-            plan = Prepared(model, folder, config, model.override, model.staged)
-            self._published.apply(await prepare(self._loader, plan, pinned, "as before"))
-            model.followed = folder, pinned
+            followed = None if target is None else await self._load_followed(model, target)
+        except BaseException:
+            model.turn.release()
+            raise
+        if followed is None:
+            model.turn.release()
+        return followed
+
+    async def _load_followed(self, model: Model, target: Target) -> Followed | None:
+        folder = target[0]
+        config = model.config
+        try:
+            if model.folder is None or model.folder.fingerprint != folder.fingerprint:
+                config = await asyncio.to_thread(read, folder, model.override)
+        except SluiceError as error:
+            logger.warning("%s failed to load: %s", model.name, error.message)
+            model.fail(sorted(folder.versions, key=int)[-1:], error.message)
+            model.followed = target
+            return None
+        pinned = self._published.pinned_of(model, config)
+        plan = Prepared(model, folder, config, model.override, model.staged)
+        return await prepare(self._loader, plan, pinned, "as before"), (folder, pinned)
+
+    def _publish_followed(self, followed: Followed) -> None:
+        plan, reached = followed
+        self._published.apply(plan)
+        plan.model.followed = reached
+        plan.model.turn.release()
 
     async def close(self) -> None:
         """Waits for changes that are under way, then for requests, then frees every version."""

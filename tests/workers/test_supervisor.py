@@ -157,3 +157,23 @@ def test_only_slots_that_are_there_can_be_recycled(two: Fleet) -> None:
     assert reply.status_code == 404
     assert "expected one from 0 to 1, found 5" in reply.json()["error"]
     assert httpx.post(f"{two.server.admin}/admin/v1/workers/recycle", trust_env=False).status_code == 401
+
+
+def test_a_repository_that_is_followed_is_followed_by_all_at_once(tmp_path: Path) -> None:
+    with fleet(tmp_path, control_mode="poll", poll_interval="0.2", load="", grpc_port="off") as two:
+
+        def answers() -> set[str]:
+            found = [_rest(two, "POST", "/v2/models/m/infer", content=BODY).json()["model_version"] for _ in range(12)]
+            return {*found}
+
+        assert answers() == {"1"}
+        with Load(two.server.rest, 4) as load:
+            two.put(2, 2)
+            two.until(lambda: "2" in answers())
+            assert answers() == {"2"}
+            two.admin.post("/admin/v1/workers/0/recycle").raise_for_status()
+            assert answers() == {"2"}
+            (two.server.models / "m" / "2" / "model.onnx").unlink()
+            (two.server.models / "m" / "2").rmdir()
+            two.until(lambda: answers() == {"1"})
+        assert not load.failed
