@@ -18,6 +18,8 @@ import onnx
 from gateways import OPENED, Server, running
 from onnx import TensorProto, helper
 
+from gateway.client import Client
+
 TOKEN = "workers"
 
 
@@ -77,11 +79,11 @@ class Fleet:
         aside.replace(folder / "model.onnx")
 
     def load(self) -> None:
-        httpx.post(f"{self.server.rest}/v2/repository/models/m/load", timeout=60, trust_env=False).raise_for_status()
+        Client(self.server.rest).send("POST", "/v2/repository/models/m/load")
 
     def metric(self, name: str) -> float:
         """The sum of its samples."""
-        page = httpx.get(f"{self.server.admin}/metrics", trust_env=False).text
+        page = Client(self.server.admin).send("GET", "/metrics").body.decode()
         lines = [line for line in page.splitlines() if line.startswith((f"{name}{{", f"{name} "))]
         return sum(float(line.rpartition(" ")[2]) for line in lines)
 

@@ -17,7 +17,7 @@ CONNECTIONS = 8
 def test_a_worker_that_is_killed_costs_at_most_its_own_requests(tmp_path: Path) -> None:
     with fleet(tmp_path) as two, Load(two.server.rest, CONNECTIONS) as load:
         seen = 0.0
-        for kill in range(4):
+        for kill in range(3):
             load.wait_for(100)
             slot = kill % 2
             pid = two.pids()[slot]
@@ -30,7 +30,7 @@ def test_a_worker_that_is_killed_costs_at_most_its_own_requests(tmp_path: Path) 
             counted = two.metric("nv_inference_request_success")
             assert counted >= seen
             seen = counted
-        assert two.metric("sluice_worker_restarts_total") == 4
+        assert two.metric("sluice_worker_restarts_total") == 3
         assert "killed by SIGKILL" in httpx.get(f"{two.server.admin}/metrics", trust_env=False).text
 
 
@@ -38,8 +38,7 @@ def test_recycling_loses_no_request(tmp_path: Path) -> None:
     with fleet(tmp_path) as two, Load(two.server.rest, CONNECTIONS) as load:
         load.wait_for(100)
         before = two.pids()
-        for _ in range(2):
-            two.admin.post("/admin/v1/workers/recycle").raise_for_status()
+        two.admin.post("/admin/v1/workers/recycle").raise_for_status()
         assert not {*before.values()} & {*two.pids().values()}
         load.stop()
         assert not load.failed

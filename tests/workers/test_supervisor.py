@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Iterator
 from multiprocessing import shared_memory
@@ -13,6 +14,8 @@ import numpy as np
 import pytest
 from fleets import BODY, Fleet, Load, fleet
 
+from gateway.client import Client, Refused
+
 
 @pytest.fixture(scope="module")
 def two(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
@@ -21,10 +24,10 @@ def two(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
         yield found
 
 
-def _rest(two: Fleet, method: str, path: str, **more: Any) -> httpx.Response:
-    """Over a connection of its own, so that chance says which worker answers."""
-    with httpx.Client(base_url=two.server.rest, trust_env=False) as client:
-        return client.request(method, path, **more).raise_for_status()
+def _rest(two: Fleet, method: str, path: str, body: bytes | None = None) -> Any:
+    """Over a connection of its own, so that chance says which worker answers. Returns JSON, where there is any."""
+    reply = Client(two.server.rest).send(method, path, body)
+    return reply.json() if reply.body else None
 
 
 def test_the_supervisor_has_no_models_in_it(two: Fleet) -> None:
@@ -43,7 +46,7 @@ def test_both_answer_and_their_numbers_are_one(two: Fleet) -> None:
     assert not load.failed
     assert all(worker["requests"] > 0 for worker in two.workers())
     assert two.metric("nv_inference_request_success") == before + load.good
-    (stats,) = _rest(two, "GET", "/v2/models/m/stats").json()["model_stats"]
+    (stats,) = _rest(two, "GET", "/v2/models/m/stats")["model_stats"]
     assert stats["inference_stats"]["success"]["count"] == before + load.good
     (version,) = two.admin.get("/admin/v1/models/m").json()["versions"]
     assert version["succeeded"] == before + load.good
@@ -52,19 +55,19 @@ def test_both_answer_and_their_numbers_are_one(two: Fleet) -> None:
 def test_after_a_load_whoever_is_asked_says_the_same(two: Fleet) -> None:
     _rest(two, "POST", "/v2/repository/models/m/unload")
     for _ in range(40):
-        (line,) = _rest(two, "POST", "/v2/repository/index").json()
+        (line,) = _rest(two, "POST", "/v2/repository/index")
         assert line["state"] == "UNAVAILABLE"
-        with pytest.raises(httpx.HTTPStatusError):
+        with pytest.raises(Refused):
             _rest(two, "GET", "/v2/models/m/ready")
     _rest(two, "POST", "/v2/repository/models/m/load")
     count = 0
     for _ in range(40):
         _rest(two, "GET", "/v2/models/m/ready")
-        (line,) = _rest(two, "POST", "/v2/repository/index", json={"ready": True}).json()
+        (line,) = _rest(two, "POST", "/v2/repository/index", json.dumps({"ready": True}).encode())
         assert line["state"] == "READY"
         assert two.metric("sluice_version_loaded") == 1
-        _rest(two, "POST", "/v2/models/m/infer", content=BODY)
-        (stats,) = _rest(two, "GET", "/v2/models/m/stats").json()["model_stats"]
+        _rest(two, "POST", "/v2/models/m/infer", BODY)
+        (stats,) = _rest(two, "GET", "/v2/models/m/stats")["model_stats"]
         assert stats["inference_count"] > count
         count = stats["inference_count"]
         assert two.metric("nv_inference_count") == count
@@ -75,12 +78,12 @@ def test_a_load_that_fails_changes_nothing_anywhere(two: Fleet) -> None:
     broken.mkdir()
     (broken / "model.onnx").write_bytes(b"garbage")
     try:
-        with pytest.raises(httpx.HTTPStatusError):
+        with pytest.raises(Refused):
             _rest(two, "POST", "/v2/repository/models/m/load")
         for _ in range(20):
-            answer = _rest(two, "POST", "/v2/models/m/infer", content=BODY).json()
+            answer = _rest(two, "POST", "/v2/models/m/infer", BODY)
             assert answer["model_version"] == "1"
-            states = {line["version"]: line["state"] for line in _rest(two, "POST", "/v2/repository/index").json()}
+            states = {line["version"]: line["state"] for line in _rest(two, "POST", "/v2/repository/index")}
             assert states == {"1": "READY", "2": "UNAVAILABLE"}
     finally:
         (broken / "model.onnx").unlink()
@@ -94,7 +97,7 @@ def test_a_split_holds_in_all_of_them_when_it_is_acknowledged(two: Fleet) -> Non
         began = time.monotonic()
         two.admin.put("/admin/v1/splits/m", json={"weights": {version: 1}}).raise_for_status()
         assert time.monotonic() - began < 2
-        answers = {_rest(two, "POST", "/v2/models/m/infer", content=BODY).json()["model_version"] for _ in range(10)}
+        answers = {_rest(two, "POST", "/v2/models/m/infer", BODY)["model_version"] for _ in range(10)}
         assert answers == {version}
     revisions = {worker["revision"] for worker in two.workers()}
     assert revisions == {two.admin.get("/admin/v1/state").json()["revision"]}
@@ -103,8 +106,8 @@ def test_a_split_holds_in_all_of_them_when_it_is_acknowledged(two: Fleet) -> Non
 
 def test_log_settings_hold_in_all_of_them(two: Fleet) -> None:
     for level in (2, 0):
-        _rest(two, "POST", "/v2/logging", json={"log_verbose_level": level})
-        found = {_rest(two, "GET", "/v2/logging").json()["log_verbose_level"] for _ in range(16)}
+        _rest(two, "POST", "/v2/logging", json.dumps({"log_verbose_level": level}).encode())
+        found = {_rest(two, "GET", "/v2/logging")["log_verbose_level"] for _ in range(16)}
         assert found == {min(level, 2)}
 
 
@@ -113,7 +116,7 @@ def test_shared_memory_is_registered_in_all_or_in_none(two: Fleet) -> None:
     try:
         np.frombuffer(memory.buf, np.float32)[:] = [5, 6]
         region = {"key": "/" + memory.name.lstrip("/"), "byte_size": 8}
-        _rest(two, "POST", "/v2/systemsharedmemory/region/r/register", json=region)
+        _rest(two, "POST", "/v2/systemsharedmemory/region/r/register", json.dumps(region).encode())
         body = {
             "inputs": [
                 {
@@ -123,16 +126,21 @@ def test_shared_memory_is_registered_in_all_or_in_none(two: Fleet) -> None:
             ]
         }  # fmt: skip
         for _ in range(16):
-            assert _rest(two, "POST", "/v2/models/m/infer", json=body).json()["outputs"][0]["data"] == [5, 6]
-        with pytest.raises(httpx.HTTPStatusError):
-            _rest(two, "POST", "/v2/systemsharedmemory/region/other/register", json={"key": "/none", "byte_size": 8})
+            assert _rest(two, "POST", "/v2/models/m/infer", json.dumps(body).encode())["outputs"][0]["data"] == [5, 6]
+        with pytest.raises(Refused):
+            _rest(
+                two,
+                "POST",
+                "/v2/systemsharedmemory/region/other/register",
+                json.dumps({"key": "/none", "byte_size": 8}).encode(),
+            )
         # a worker that comes later has it as well
         two.admin.post("/admin/v1/workers/0/recycle").raise_for_status()
         for _ in range(16):
-            found = _rest(two, "GET", "/v2/systemsharedmemory/status").json()
+            found = _rest(two, "GET", "/v2/systemsharedmemory/status")
             assert [each["name"] for each in found] == ["r"]
         _rest(two, "POST", "/v2/systemsharedmemory/unregister")
-        assert all(not _rest(two, "GET", "/v2/systemsharedmemory/status").json() for _ in range(16))
+        assert all(not _rest(two, "GET", "/v2/systemsharedmemory/status") for _ in range(16))
     finally:
         memory.close()
         memory.unlink()
@@ -145,7 +153,7 @@ def test_a_worker_that_comes_later_serves_what_the_others_serve(two: Fleet) -> N
     two.put(9, 9)
     try:
         two.admin.post("/admin/v1/workers/recycle").raise_for_status()
-        answers = {_rest(two, "POST", "/v2/models/m/infer", content=BODY).json()["model_version"] for _ in range(16)}
+        answers = {_rest(two, "POST", "/v2/models/m/infer", BODY)["model_version"] for _ in range(16)}
         assert answers == {"7"}
     finally:
         (two.server.models / "m" / "9" / "model.onnx").unlink()
@@ -163,7 +171,7 @@ def test_a_repository_that_is_followed_is_followed_by_all_at_once(tmp_path: Path
     with fleet(tmp_path, control_mode="poll", poll_interval="0.2", load="", grpc_port="off") as two:
 
         def answers() -> set[str]:
-            found = [_rest(two, "POST", "/v2/models/m/infer", content=BODY).json()["model_version"] for _ in range(12)]
+            found = [_rest(two, "POST", "/v2/models/m/infer", BODY)["model_version"] for _ in range(12)]
             return {*found}
 
         assert answers() == {"1"}

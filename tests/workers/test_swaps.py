@@ -7,12 +7,13 @@ import signal
 import threading
 from pathlib import Path
 
-import httpx
 import numpy as np
 import pytest
 import tritonclient.grpc as triton
-from fleets import Fleet, Load, fleet
+from fleets import TOKEN, Fleet, Load, fleet
 from tritonclient.utils import InferenceServerException
+
+from gateway.client import Client
 
 SWAPS, RECYCLES = 15, 2
 
@@ -84,9 +85,9 @@ def test_swaps_and_recycles_under_load(tmp_path: Path) -> None:
 
 
 def _recycle(two: Fleet) -> None:
+    admin = Client(two.server.admin, TOKEN, timeout=90)
     for _ in range(RECYCLES):
-        with httpx.Client(base_url=two.server.admin, headers=two.admin.headers, timeout=90, trust_env=False) as admin:
-            admin.post("/admin/v1/workers/recycle").raise_for_status()
+        admin.call("POST", "/admin/v1/workers/recycle")
 
 
 @pytest.mark.timeout(180)
@@ -97,7 +98,7 @@ def test_counters_never_decrease(tmp_path: Path) -> None:
         kills = 0
         looks = 0
         while kills < 3 or looks < 40:
-            page = httpx.get(f"{two.server.admin}/metrics", trust_env=False, timeout=30).text
+            page = Client(two.server.admin).send("GET", "/metrics").body.decode()
             counters = {line.split()[2] for line in page.splitlines() if line.endswith((" counter", " histogram"))}
             for line in page.splitlines():
                 name, _, value = line.rpartition(" ")
@@ -105,9 +106,7 @@ def test_counters_never_decrease(tmp_path: Path) -> None:
                 if {family, family.removesuffix("_bucket"), family.removesuffix("_count")} & counters:
                     assert float(value) >= seen.get(name, 0.0), name
                     seen[name] = float(value)
-            (stats,) = httpx.get(f"{two.server.rest}/v2/models/m/stats", trust_env=False, timeout=30).json()[
-                "model_stats"
-            ]
+            (stats,) = Client(two.server.rest).call("GET", "/v2/models/m/stats")["model_stats"]
             for part, duration in stats["inference_stats"].items():
                 for what, number in duration.items():
                     assert number >= seen.get(part + what, 0), part
