@@ -17,7 +17,8 @@ class RabbitLetters(RabbitSource):
                 "rabbitmq.exchange: dead letters are given back by a queue, named by routing_key alone"
             )
         given = RabbitInput(
-            url=settings.url, tls=settings.tls, heartbeat_seconds=settings.heartbeat_seconds,
+            url=settings.url, password_file=settings.password_file, tls=settings.tls,
+            heartbeat_seconds=settings.heartbeat_seconds,
             connect_seconds=settings.connect_seconds, queue=settings.routing_key,
         )  # fmt: skip
         super().__init__(given, context, ends=True)

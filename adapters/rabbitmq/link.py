@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from itertools import count
+from pathlib import Path
 from typing import Final
+
+from msgspec.structs import replace
 
 from adapters.rabbitmq.settings import Broker
 from adapters.rabbitmq.wire import Wire
@@ -31,6 +35,8 @@ class Link:
         """A new connection; the one before is closed. Raises Transient."""
         await self.close()
         address = self._addresses[next(self._tries) % len(self._addresses)]
+        if self._settings.password_file:
+            address = replace(address, password=await asyncio.to_thread(_password, self._settings.password_file))
         self._wire = Wire(self._settings, address)
         await self._wire.open()
         return self._wire
@@ -39,3 +45,10 @@ class Link:
         if self._wire is not None:
             wire, self._wire = self._wire, None
             await wire.close()
+
+
+def _password(path: str) -> str:
+    try:
+        return Path(path).read_text(encoding="utf-8").strip("\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise Transient(f"rabbitmq.password_file: '{path}' cannot be read: {error}") from error

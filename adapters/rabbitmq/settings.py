@@ -42,6 +42,9 @@ class Broker(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             " which the next one is tried where one is not there."
         ),
     ]
+    password_file: Annotated[
+        str, Meta(description="File that holds the password, read at each connect; then the URL's does not count.")
+    ] = ""
     tls: Annotated[Tls, Meta(description="For `amqps://`.")] = Tls()
     heartbeat_seconds: Annotated[
         int, Meta(description="A side that is silent for twice as long is taken for dead. 0: never.", ge=0, le=3600)

@@ -197,6 +197,7 @@ def redrive(settings: RabbitInput, context: Context) -> RabbitSink:
     return RabbitSink(
         RabbitOutput(
             url=settings.url,
+            password_file=settings.password_file,
             tls=settings.tls,
             heartbeat_seconds=settings.heartbeat_seconds,
             connect_seconds=settings.connect_seconds,

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 
 import pytest
 from queuecopy import WIDE, connected, source, until
@@ -160,6 +161,20 @@ def test_a_login_that_is_refused(rabbitmq: Queues, change: tuple[str, str], mess
             await inp.connect()
         assert "wrong" not in error.value.message
         await inp.close()
+
+    asyncio.run(run())
+
+
+def test_a_password_of_a_file(rabbitmq: Queues, rabbitmq_queue: str, tmp_path: Path) -> None:
+    url = rabbitmq.url.replace("guest:guest", "guest:wrong")
+    inp = source(url, rabbitmq_queue, password_file=str(tmp_path / "password"))
+
+    async def run() -> None:
+        with pytest.raises(Transient, match=r"password_file: .* cannot be read"):
+            await inp.connect()
+        (tmp_path / "password").write_text("guest\n")
+        async with connected(inp):
+            pass
 
     asyncio.run(run())
 
