@@ -109,6 +109,8 @@ class Channel:
                 self._take(*_decode(frame))
         except (asyncio.IncompleteReadError, OSError):
             pass
+        except (msgspec.DecodeError, TypeError) as error:
+            logger.error("%s sends what is no message: %s", self.name, error)
         finally:
             self._end()
 
