@@ -99,7 +99,7 @@ class SqlInput:
         lease = settings.lease if settings.mode in ("lease", "anti-join") else None
         marked = layout
         if settings.mode == "anti-join":
-            marked = await dialect.reflect(pool.open, settings.results, settings.schema, "results")
+            marked = await dialect.reflect(pool.open, *settings.results_table(), "results")
             for name in (*records.ids, settings.version):
                 if name:
                     marked.column(name, "results")

@@ -44,7 +44,7 @@ class SqlRedrive:
         layout = await dialect.reflect(self._pool.open, settings.table, settings.schema, "table")
         self._records, self._marked = Records(settings, layout, dialect), layout
         if settings.mode == "anti-join":
-            self._marked = await dialect.reflect(self._pool.open, settings.results, settings.schema, "results")
+            self._marked = await dialect.reflect(self._pool.open, *settings.results_table(), "results")
 
     async def write(self, rows: Rows, dead: Sequence[DeadLetter] = ()) -> None:
         """Raises DataError for a record whose row is not there."""

@@ -70,7 +70,16 @@ class InputSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     status: Annotated[Status, Meta(description="The column that says whether a row waits.")] = Status()
     delete: Annotated[bool, Meta(description="outbox: delete a row that is done, instead of marking it.")] = False
     lease: Annotated[Lease, Meta(description="lease, anti-join: the columns by which a row is lent.")] = Lease()
-    results: Annotated[str, Meta(description="anti-join: the table of claims and results, with the id's columns.")] = ""
+    results: Annotated[
+        str,
+        Meta(description="anti-join: the table of claims and results, with the id's columns; also as schema.table."),
+    ] = ""
+
+    def results_table(self) -> tuple[str, str]:
+        """Its name and its schema."""
+        schema, _, name = self.results.rpartition(".")
+        return name, schema or self.schema
+
     transaction: Annotated[str, Meta(description="cursor: column of type xid8, with DEFAULT pg_current_xact_id().")] = (
         "xid"
     )
