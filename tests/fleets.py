@@ -184,5 +184,5 @@ def alive(pid: int) -> bool:
     try:
         # a zombie that nobody waits for is dead
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):
         return False

@@ -67,6 +67,8 @@ class Worker:
         self._channel = Channel("the supervisor", self._handlers())
         self._prepared: dict[int, Prepared] = {}
         self._followed: list[Followed] = []
+        #: slot → what accepts on its sockets
+        self._adopted: dict[int, list[asyncio.Server]] = {}
         self._settings: Settings
         self._engine: Engine
         self._follower: Follower
@@ -105,7 +107,7 @@ class Worker:
 
     def _handlers(self) -> dict[str, Callable[[Any], Awaitable[Any]]]:
         names = (
-            "warm", "start", "listen", "current", "unready", "stop", "retire",
+            "warm", "start", "listen", "adopt", "release_slot", "current", "unready", "stop", "retire",
             "follow", "must_exist", "must_be_known", "hold", "publish", "release",
             "prepare", "discard", "publish_model", "look", "publish_look",
             "set_logging", "set_sampling", "register", "unregister",
@@ -167,6 +169,18 @@ class Worker:
         settle_memory()
         self._stop.set_ready(True)
 
+    async def adopt(self, slot: int) -> None:
+        """Accepts on the sockets of a slot that nobody is in, too."""
+        if self._listener is not None and slot not in self._adopted:
+            ends = [each.dup() for each in self._slots[slot]]
+            self._adopted[slot] = [await self._listener.also(ends[0])]
+            if self._serving.grpc is not None:
+                self._adopted[slot].append(await self._serving.grpc.also(ends[1]))
+
+    async def release_slot(self, slot: int) -> None:
+        for server in self._adopted.pop(slot, ()):
+            server.close()
+
     async def _blob(self, digest: str) -> bytes:
         path: str = await self._channel.call("blob", digest)
         content = (await self._spool.get({digest: path}))[digest]
@@ -192,6 +206,8 @@ class Worker:
     async def _end_ports(self) -> None:
         if not self._listener:
             return
+        for slot in list(self._adopted):
+            await self.release_slot(slot)
         async with asyncio.TaskGroup() as group:
             group.create_task(self._end_rest(self._listener))
             for port in self._serving.others():

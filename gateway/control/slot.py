@@ -15,6 +15,10 @@ from gateway.core.errors import Unavailable
 logger = logging.getLogger("sluice.control")
 
 
+#: seconds that a client may be kept waiting
+SOME_TIME: Final = 0.5
+
+
 class Stillborn(Exception):
     """A worker ended before it answered requests. `told`: it said itself why it cannot start."""
 
@@ -29,6 +33,7 @@ class Slot:
 
     launch    makes a worker that answers requests; raises Stillborn
     retire    has one drain and end; returns when it is dead
+    vacant    called when nobody is to be in it for some time
     """
 
     def __init__(
@@ -37,6 +42,7 @@ class Slot:
         number: int,
         launch: Callable[[Slot], Awaitable[Member]],
         retire: Callable[[Member], Coroutine[Any, Any, None]],
+        vacant: Callable[[Slot], Awaitable[None]] | None = None,
     ) -> None:
         self.role: Final = role
         self.number: Final = number
@@ -49,6 +55,7 @@ class Slot:
         self.first: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._launch = launch
         self._retire = retire
+        self._vacant = vacant
         self._wanted: asyncio.Future[asyncio.Task[None]] | None = None
         self._news = asyncio.Event()
         self._retiring: set[asyncio.Task[None]] = set()
@@ -86,6 +93,8 @@ class Slot:
         after = f" in {delay:g} s" if delay else " now"
         self.trouble = f"{cause}{row}"
         logger.error("worker %d: %s%s; its successor starts%s", self.number, cause, row, after)
+        if delay > SOME_TIME and self._vacant is not None:
+            await self._vacant(self)
         await asyncio.sleep(delay)
 
     async def _occupied(self, member: Member) -> tuple[str, float]:

@@ -74,6 +74,8 @@ class Workers:
         self._with_spare = settings.spare_worker
         self._spare: Member | None = None
         self._launched: Final = asyncio.Event()
+        #: slot without a worker → the member that accepts in its place
+        self._adopters: dict[int, Member] = {}
         self._drain_timeout = settings.drain_timeout
         self._everybody: set[Member] = set()
         self._tasks: list[asyncio.Task[None]] = []
@@ -87,7 +89,9 @@ class Workers:
     async def start(self) -> None:
         """Returns when every slot has a worker that answers. Raises Unavailable where one says that it cannot start;
         one that crashes is tried again."""
-        self.slots = [Slot("serving", number, self._launch, self._retire) for number in range(len(self._listening))]
+        self.slots = [
+            Slot("serving", number, self._launch, self._retire, self._vacant) for number in range(len(self._listening))
+        ]
         self._tasks = [asyncio.create_task(slot.run()) for slot in self.slots]
         self._tasks.append(asyncio.create_task(self._watch()))
         if self._with_spare:
@@ -170,10 +174,28 @@ class Workers:
             await member.call("follow", {"state": state})
             member.revision = state.revision
         await member.call("listen")
+        await self._occupied(slot)
         member.state, member.serving = "ready", time.monotonic()
         logger.info("worker %d (process %d) is ready at revision %d", slot.number, member.pid, member.revision)
         self.changed()
         asyncio.get_running_loop().call_soon(self._launched.set)
+
+    async def _vacant(self, slot: Slot) -> None:
+        """Somebody else accepts in its place meanwhile, or who connects to it would wait."""
+        ready = [member for member in self.fleet.members if member.state == "ready"]
+        while slot.number not in self._adopters and ready:
+            taken = list(self._adopters.values())
+            member = min(ready, key=taken.count)
+            ready.remove(member)
+            with suppress(SluiceError):
+                await member.call("adopt", slot.number)
+                self._adopters[slot.number] = member
+                logger.info("worker %d accepts for worker %d meanwhile", member.slot, slot.number)
+
+    async def _occupied(self, slot: Slot) -> None:
+        if (adopter := self._adopters.pop(slot.number, None)) is not None:
+            with suppress(SluiceError):
+                await adopter.call("release_slot", slot.number)
 
     async def _join(self, member: Member) -> bool:
         """In the plane's turn, so that nothing changes meanwhile. Whether it is as far as everybody else."""
@@ -189,6 +211,11 @@ class Workers:
         self.tally.ended(member)
         if member in self.fleet.members:
             self.fleet.members.remove(member)
+        for slot in self.slots:
+            if self._adopters.get(slot.number) is member:
+                del self._adopters[slot.number]
+                if not self._stopping:
+                    self._tasks.append(asyncio.create_task(self._vacant(slot)))
         self.changed()
 
     async def _retire(self, member: Member) -> None:

@@ -9,7 +9,9 @@ from pathlib import Path
 
 import httpx
 import pytest
-from fleets import Load, alive, fleet
+from fleets import BODY, Load, alive, fleet
+
+from gateway.client import Client
 
 CONNECTIONS = 8
 
@@ -69,17 +71,27 @@ def test_a_worker_that_is_stopped_holds_up_no_change(tmp_path: Path) -> None:
         assert {worker["revision"] for worker in two.workers()} == {1}
 
 
-def test_crashes_in_a_row_are_told(tmp_path: Path) -> None:
+def test_crashes_in_a_row_are_told_and_keep_nobody_waiting(tmp_path: Path) -> None:
     with fleet(tmp_path) as two:
         pid = two.pids()[0]
-        for _ in range(3):
+        for _ in range(4):
             os.kill(pid, signal.SIGABRT)
             pid = two.replaced(0, pid)
         detail = httpx.get(f"{two.server.admin}/readyz", trust_env=False).json()
         assert detail["ready"] is True
-        assert detail["troubles"] == ["worker 0: killed by SIGABRT, 3 times in a row"]
-        assert two.metric("sluice_worker_crashes_in_a_row") == 3
-        assert "killed by SIGABRT, 3 times in a row; its successor starts in 0.2 s" in two.server.log()
+        assert detail["troubles"] == ["worker 0: killed by SIGABRT, 4 times in a row"]
+        assert two.metric("sluice_worker_crashes_in_a_row") == 4
+        assert "killed by SIGABRT, 4 times in a row; its successor starts in 0.4 s" in two.server.log()
+        for _ in range(3):  # 0.8 s, 1.6 s, 3.2 s
+            os.kill(pid, signal.SIGABRT)
+            two.until(lambda: "worker 1 accepts for worker 0" in two.server.log())
+            began = time.monotonic()
+            for _ in range(12):
+                reply = Client(two.server.rest).send("POST", "/v2/models/m/infer", BODY)
+                assert reply.json()["model_version"] == "1"
+            print(f"12 connections within {time.monotonic() - began:.2f} s")
+            pid = two.replaced(0, pid)
+        assert time.monotonic() - began < 20
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 0), (signal.SIGINT, 130)])

@@ -237,6 +237,10 @@ class GrpcServer:
     async def start(self) -> None:
         await self._port.start()
 
+    async def also(self, listening: socket.socket) -> asyncio.Server:
+        """As `Port.also`."""
+        return await self._port.also(listening)
+
     async def stop(self) -> None:
         """Sends clients away, lets what is in flight end within the drain time-out, then cuts."""
         self._port.stop_accepting()

@@ -8,7 +8,7 @@ import ctypes
 import socket
 import ssl
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -140,6 +140,17 @@ class Listener:
         up.cancel()
         if self._task.done():
             self._task.result()
+
+    async def also(self, listening: socket.socket) -> asyncio.Server:
+        """Accepts on one more socket, until what is returned is closed; connections stay."""
+        config, state = self._server.config, self._server.server_state
+        make: Callable[[], Any] = config.http_protocol_class
+
+        def connected() -> Any:
+            return make(config=config, server_state=state, app_state={})  # type: ignore[call-arg]
+
+        loop = asyncio.get_running_loop()
+        return await loop.create_server(connected, sock=listening, ssl=config.ssl, backlog=BACKLOG)
 
     def drain(self) -> None:
         """From now on each connection is told to close with its next reply; new ones are still accepted."""

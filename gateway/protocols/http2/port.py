@@ -25,11 +25,15 @@ class Port:
         self._server: asyncio.Server | None = None
 
     async def start(self) -> None:
+        self._server = await self.also(self._socket)
+
+    async def also(self, listening: socket.socket) -> asyncio.Server:
+        """Accepts on one more socket, until what is returned is closed; connections stay."""
         loop = asyncio.get_running_loop()
         make: Callable[[], Connection] = lambda: Connection(self._service)  # noqa: E731
         timeout = self._service.limits.handshake_timeout if self._tls else None
-        self._server = await loop.create_server(
-            make, sock=self._socket, ssl=self._tls, backlog=BACKLOG, ssl_handshake_timeout=timeout
+        return await loop.create_server(
+            make, sock=listening, ssl=self._tls, backlog=BACKLOG, ssl_handshake_timeout=timeout
         )
 
     def stop_accepting(self) -> None:
