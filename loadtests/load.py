@@ -14,11 +14,14 @@ from loadtests.process import LOAD_CORE, Process
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """`body` is a file; `head` the length of its JSON where raw tensors follow, else empty."""
+    """`body` is a file; `head` the length of its JSON where raw tensors follow, else empty; `token` is presented as
+    Bearer token, and with `fresh` each request says something that none before it did."""
 
     url: str
     body: Path
     head: str = ""
+    token: str = ""
+    fresh: bool = False
 
     def send(self) -> tuple[int, bytes]:
         """Once, to see whether it is answered rightly."""
@@ -28,6 +31,8 @@ class Request:
                 "Content-Type": "application/octet-stream",
                 "Inference-Header-Content-Length": self.head,
             }
+        if self.token:
+            headers["Authorization"] = f"Bearer {self.token}"
         request = urllib.request.Request(self.url, self.body.read_bytes(), headers)
         with urllib.request.urlopen(request, timeout=30) as reply:
             return reply.status, reply.read()
@@ -48,7 +53,8 @@ def apply(server: Process, request: Request, connections: int, seconds: float, c
 
     Raises RuntimeError if any request failed: a fast error is no speed.
     """
-    environment = {**os.environ, "BODY": str(request.body), "HEAD": request.head}
+    environment = {**os.environ, "BODY": str(request.body), "HEAD": request.head, "TOKEN": request.token}
+    environment["FRESH"] = "yes" if request.fresh else ""
     script = str(Path(__file__).parent / "post.lua")
     command = [
         "taskset",

@@ -11,6 +11,20 @@ if head and head ~= "" then
 else
   wrk.headers["Content-Type"] = "application/json"
 end
+local token = os.getenv("TOKEN")
+if token and token ~= "" then
+  wrk.headers["Authorization"] = "Bearer " .. token
+end
+
+local fresh = os.getenv("FRESH")
+if fresh and fresh ~= "" then
+  local number = 0
+  function request()
+    number = number + 1
+    wrk.headers["X-Request-Number"] = string.format("%012d", number)
+    return wrk.format()
+  end
+end
 
 function done(summary, latency)
   local errors = summary.errors

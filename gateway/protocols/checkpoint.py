@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from gateway.core.access import Action
 from gateway.core.errors import ResourceExhausted, SluiceError
@@ -18,8 +17,7 @@ from gateway.security.refusal import Missing, UnknownKey
 _LOUD: Final[frozenset[Action]] = frozenset({"load", "split", "admin"})
 
 
-@dataclass(frozen=True, slots=True)
-class Credentials:
+class Credentials(NamedTuple):
     """`token` b"" for none; `certificate` of the connection, which was verified; `problem` is why a token that was
     presented cannot be read; `address` is the caller's."""
 

@@ -108,10 +108,10 @@ class Doorman:
         return self._checkpoint.authenticate(credentials)
 
     def _read(self, headers: Headers, peer: str, certificate: Identity | None) -> Credentials:
-        forwarded = b""
+        address = peer
         if self._origins:
             forwarded = b",".join(value for name, value in headers if name == _FORWARDED)
-        address = self._address(peer, forwarded)
+            address = self._origins.of(peer, forwarded.decode("latin-1"))
         try:
             return Credentials(presented(headers), certificate, address)
         except Unauthenticated as problem:

@@ -35,8 +35,6 @@ def test_what_a_caller_presents(headers: list[tuple[bytes, bytes]], token: bytes
         [(b"authorization", b"Bearer")],
         [(b"authorization", b"Bearer   ")],
         [(b"authorization", b"Bearer\tabc")],
-        [(b"authorization", b"Bearer a\x00b")],
-        [(b"authorization", b"Bearer a\nb")],
         [(b"x-api-key", b"")],
         [(b"x-api-key", b"x" * (LONGEST + 1))],
         [(b"authorization", b"Bearer a"), (b"authorization", b"Bearer b")],
