@@ -9,14 +9,15 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any
 
 import httptools
 
 from gateway.codecs.binary import Buffer
-from gateway.core.errors import SluiceError, Unavailable
+from gateway.core.errors import SluiceError
 from gateway.protocols.http import head
-from gateway.protocols.http.asgi import AsgiExchange, Scope, scope_of
+from gateway.protocols.http.admission import Admission
+from gateway.protocols.http.asgi import AsgiExchange, scope_of
 from gateway.protocols.http.connection import BODY, HEAD, IDLE, Connection
 from gateway.protocols.http.exchange import Denial, Exchange, Postponed
 from gateway.protocols.http.heads import END, Known
@@ -24,15 +25,8 @@ from gateway.protocols.http.infer import InferExchange, infer_path
 from gateway.protocols.http.largebody import LARGE, LargeBody
 from gateway.protocols.http.service import Service
 from gateway.security.principal import Principal
-from gateway.security.refusal import UnknownKey
-
-if TYPE_CHECKING:
-    from gateway.protocols.doorman import Doorman
 
 logger = logging.getLogger("sluice.http")
-
-#: bytes of a body that are read although its sender is denied, so that the connection can go on
-BRIEF: Final = 16 << 10
 
 
 class Wire(Connection):
@@ -52,15 +46,11 @@ class Wire(Connection):
         self._body: Buffer = b""
         self._limit = 0
         self._target: tuple[str, str] | None = None
-        #: who sends the request, where that counts
+        #: who sends the request that is being read, where that counts
         self._principal: Principal | None = None
-        #: of a request that is not inference
-        self._scope: Scope = {}
-        #: why the request is not answered; what comes of its body is dropped
-        self._denied: SluiceError | None = None
-        self._token: bytes | None = None
-        #: when it will be known who sends it
-        self._looked: asyncio.Future[None] | None = None
+        self._admission: Admission | None = None
+        #: what comes of the body is not kept: who sends it is denied
+        self._drops = False
         #: what was read when a request began, until its head is complete
         self._data = b""
         #: the bytes of the body that are to come, where its head was known
@@ -205,7 +195,7 @@ class Wire(Connection):
             if self._received > limits.head_bytes:
                 self.refuse(431, f"the request's head exceeds {limits.head_bytes} bytes", "oversized")
             return
-        if self._denied is not None:
+        if self._drops:
             return  # it is brief
         self._barren = self._barren + self._chunk if len(self._body) == self._held and not began else 0
         slack = 2 * limits.head_bytes
@@ -242,68 +232,41 @@ class Wire(Connection):
         self._stage = BODY
         self._fields = fields = dict(headers)
         self._target = self._infer_target()
+        admission = self._admit()
+        if admission is None:
+            return None
         if self._target is not None and b"inference-header-content-length" in fields:
             self._limit = limits.binary_bytes
         else:
-            self._limit = limits.load_bytes if self._loads() else limits.json_bytes
-        if not self._admit():
-            return None
+            self._limit = limits.load_bytes if admission.loads else limits.json_bytes
         length = fields.get(b"content-length")
         if length is not None and (len(length) > 18 or int(length) > self._limit):
             return self._too_large()
         if b"expect" in fields:
             self._continue(fields[b"expect"])
         data, self._data = self._data, b""
-        if data and self._target is not None and length is not None and b"expect" not in fields and self._keeps_alive():
-            known = Known(self._target, fields, int(length), self._token, self._principal)
+        if data and self._target is not None and length is not None and admission.passed and self._recurs(fields):
+            known = Known(self._target, fields, int(length), admission.token, admission.principal)
             self.service.heads.saw(data, len(headers), known)
         return None
 
-    def _loads(self) -> bool:
-        """Whether it is a load call of somebody who may make one: those may be large."""
-        return self._target is None and self._scope.get("action") == "load" and "principal" in self._scope
-
-    def _admit(self) -> bool:
-        """Whether the request is read on: asked before anything of its body is. Else it is, or will be, denied."""
-        self._denied = self._looked = self._principal = self._token = None
-        doorman = self.service.doorman
+    def _admit(self) -> Admission | None:
+        """Who sends it. None: they are denied, and nothing more is read; of a brief request all is, so that its
+        connection can go on."""
+        scope = None
         if self._target is None:
             method, version = self._parser.get_method(), self._parser.get_http_version()
-            self._scope = scope_of(self, method, self._url, version, self._headers)
-        if doorman is None:
-            return True
-        try:
-            self._ask(doorman)
-        except UnknownKey as error:
-            if error.looked is None:
-                return self._deny(error)
-            if not self._is_brief():
-                return self._deny(Unavailable("the keys of the token's issuer are being read", retry_after=1.0))
-            self._looked = error.looked
-        except SluiceError as error:
-            return self._deny(error)
-        return True
-
-    def _ask(self, doorman: Doorman) -> None:
-        if self._target is None:
-            doorman.admit(self._scope)
-        elif doorman.active:
-            self._token, self._principal = doorman.infer(self._target[0], self._headers, self)
-
-    def _deny(self, error: SluiceError) -> bool:
-        """Of a brief request all is read, so that its connection can go on."""
-        if not self._is_brief():
-            self.deny(error)
-            return False
-        self._denied = error
-        return True
-
-    def _is_brief(self) -> bool:
-        fields = self._fields
-        if b"transfer-encoding" in fields or b"expect" in fields:
-            return False
-        length = fields.get(b"content-length", b"0")
-        return len(length) < 9 and int(length) <= BRIEF
+            scope = scope_of(self, method, self._url, version, self._headers)
+        self._admission = admission = Admission(self._target, self._headers, self._fields, scope)
+        if self.service.doorman is not None:
+            admission.settle(self.service.doorman, self)
+        self._principal = admission.principal
+        if admission.denied is not None:
+            if not admission.brief:
+                self.deny(admission.denied)
+                return None
+            self._drops = True
+        return admission
 
     def _continue(self, expect: bytes) -> None:
         """RFC 9110, 10.1.1. Between the replies of requests before this one it would be taken for one of theirs."""
@@ -314,6 +277,10 @@ class Wire(Connection):
         """Not with HTTP/1.0, where a client would have to be told."""
         return bool(self._parser.should_keep_alive()) and self._parser.get_http_version() != "1.0"
 
+    def _recurs(self, fields: head.Fields) -> bool:
+        """Whether the same head may come again on this connection."""
+        return b"expect" not in fields and self._keeps_alive()
+
     def _infer_target(self) -> tuple[str, str] | None:
         if not self.service.infers or self._parser.get_method() != b"POST":
             return None
@@ -323,7 +290,7 @@ class Wire(Connection):
         return len(self._url) + sum(len(name) + len(value) + 4 for name, value in self._headers)
 
     def on_body(self, chunk: bytes) -> None:
-        if self._deaf or self._denied is not None:
+        if self._deaf or self._drops:
             return
         if not self._body:
             self._body = chunk
@@ -344,33 +311,32 @@ class Wire(Connection):
         keep_alive = self._keeps_alive() and not self._last
         if not keep_alive:
             self._deaf = self._last = True
-        if self._denied is not None:
-            self._complete(Denial(self, keep_alive, self._denied))
-        elif self._looked is not None:
-            self._complete(Postponed(self, keep_alive, self._looked, self._decision(keep_alive, body)))
-        else:
-            self._complete(self._exchange(keep_alive, body))
+        self._complete(self._exchange(keep_alive, body))
 
     def _exchange(self, keep_alive: bool, body: Buffer) -> Exchange:
+        admission = self._admission
+        if admission is not None and admission.denied is not None:
+            return Denial(self, keep_alive, admission.denied)
+        if admission is not None and admission.looked is not None:
+            return Postponed(self, keep_alive, admission.looked, self._decision(admission, keep_alive, body))
         if self._target is not None:
             return self._infer(keep_alive, self._target, body)
-        return AsgiExchange(self, keep_alive, self._scope, self._url, body)
+        return AsgiExchange(self, keep_alive, admission.scope if admission else {}, self._url, body)
 
-    def _decision(self, keep_alive: bool, body: Buffer) -> Callable[[], Exchange]:
+    def _decision(self, admission: Admission, keep_alive: bool, body: Buffer) -> Callable[[], Exchange]:
         """What becomes of the request that was just read, once it can be said who has sent it. By then others may have
         been read on the same connection."""
-        doorman, target, fields = self.service.doorman, self._target, self._fields
-        scope, url, headers = self._scope, self._url, self._headers
+        doorman, fields, url = self.service.doorman, self._fields, self._url
 
         def decide() -> Exchange:
             try:
-                if target is None:
-                    doorman.admit(scope)  # type: ignore[union-attr]  # it was he who asked for time
-                    return AsgiExchange(self, keep_alive, scope, url, body)
-                exchange = InferExchange(self, keep_alive, target, fields, body)
-                _, exchange.principal = doorman.infer(target[0], headers, self)  # type: ignore[union-attr]
+                admission.ask(doorman, self)  # type: ignore[arg-type]  # it was he who asked for time
             except SluiceError as error:
                 return Denial(self, keep_alive, error)
+            if admission.target is None:
+                return AsgiExchange(self, keep_alive, admission.scope, url, body)
+            exchange = InferExchange(self, keep_alive, admission.target, fields, body)
+            exchange.principal = admission.principal
             return exchange
 
         return decide
@@ -384,7 +350,7 @@ class Wire(Connection):
             self._let_go()
         self._stage = IDLE
         self._since = service.now
-        self._denied = self._looked = None
+        self._admission, self._drops = None, False
         self._url = self._body = b""
         self._headers = []
         pending = self._pending
