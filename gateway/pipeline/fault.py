@@ -9,14 +9,16 @@ class Fault(Exception):
     """Everything that is not written is dropped, and read again.
 
     sides    what has to be connected again: "input", "output", "dead letters"
+    hard     they are closed first, because nobody knows how they are
     narrow   the most records of the next reads, 0 for no other than before: a record among more has to be found
     """
 
-    def __init__(self, error: SluiceError, sides: frozenset[str], narrow: int = 0) -> None:
+    def __init__(self, error: SluiceError, sides: frozenset[str], narrow: int = 0, *, hard: bool = False) -> None:
         super().__init__(error.message)
         self.error = error
         self.sides = sides
         self.narrow = narrow
+        self.hard = hard
 
 
 class Tripped(Exception):

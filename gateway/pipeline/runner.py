@@ -164,7 +164,9 @@ class Runner:
         except Fault as fault:
             for side in self._sides():
                 if side.name in fault.sides:
-                    await side.close()
+                    side.broke()
+                    if fault.hard:
+                        await side.close()
             self._pipeline.narrow = fault.narrow or self._pipeline.narrow
             await self._wait(next(side for side in self._sides() if side.name in fault.sides), fault.error)
         except Tripped as tripped:

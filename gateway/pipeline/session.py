@@ -358,7 +358,7 @@ class Session:
             elif time.monotonic() - since >= patience:
                 pipeline.stalls += 1
                 error = Transient(f"no progress for {patience:g} s though there is work")
-                self._end(Fault(error, EVERY))
+                self._end(Fault(error, EVERY, hard=True))
 
     def _traces(self) -> tuple[int, ...]:
         counters = self._pipeline.counters
@@ -401,4 +401,4 @@ def _fault(error: Exception, sides: frozenset[str]) -> Fault:
     if isinstance(error, SluiceError):
         return Fault(error, sides)
     logger.error("an adapter or a codec failed in an unexpected way", exc_info=error)
-    return Fault(unexpected(error), EVERY)
+    return Fault(unexpected(error), EVERY, hard=True)

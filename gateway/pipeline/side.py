@@ -17,6 +17,8 @@ logger = logging.getLogger("sluice.streams")
 
 T = TypeVar("T")
 
+#: failures in a row after which a side is closed before it is connected again
+_SEVERAL: Final = 3
 #: seconds that a close may take: one that hangs keeps nothing else from going on
 _CLOSING: Final = 10.0
 
@@ -67,10 +69,14 @@ class Side:
         return not self._connected
 
     async def connect(self) -> None:
-        """Unless it is. Raises SluiceError."""
+        """Unless it is. Raises SluiceError.
+
+        It connects over what is broken, so that one which can save something of it does (a member of a group stays
+        one); after several failures it begins from nothing.
+        """
         if self._connected:
             return
-        if self._touched:
+        if self._touched and self.backoff.failures >= _SEVERAL:
             await self.close()
         self._touched = True
         try:
@@ -112,7 +118,7 @@ class Side:
             while True:
                 await self.wait(error)
                 try:
-                    await self.close()
+                    self.broke()
                     await self.connect()
                 except SluiceError as again:
                     error = again

@@ -77,9 +77,9 @@ def rows(numbers: Sequence[int], source: Token) -> Rows:
 
 @asynccontextmanager
 async def connected(connector: Any) -> AsyncIterator[Any]:
-    async with asyncio.timeout(PATIENCE):
-        await connector.connect()
     try:
+        async with asyncio.timeout(PATIENCE):
+            await connector.connect()
         yield connector
     finally:
         async with asyncio.timeout(PATIENCE):

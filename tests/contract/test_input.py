@@ -128,6 +128,24 @@ def test_connecting_again_gives_again_what_was_not_acknowledged(stands: InputSta
     run(test)
 
 
+def test_so_does_connecting_over_a_connection(stands: InputStands) -> None:
+    """As a runner does after a failure of the other side: nothing is closed before."""
+
+    async def test() -> None:
+        async with stands() as stand, connected(stand.open()) as connector:
+            await stand.put(range(10))
+            await Reader(connector).all(10)
+            if not connector.source.redelivers:
+                return
+            await connector.connect()
+            reader = Reader(connector)
+            assert sorted(await reader.all(10)) == list(range(10))
+            await reader.ack_all()
+            await reader.nothing()
+
+    run(test)
+
+
 def test_tokens_are_acknowledged_in_order_while_others_are_read(stands: InputStands) -> None:
     async def test() -> None:
         async with stands() as stand:

@@ -49,6 +49,19 @@ def test_what_was_written_is_there_in_order(stands: OutputStands) -> None:
     run(test)
 
 
+def test_connecting_over_a_connection(stands: OutputStands) -> None:
+    """As a runner does after a failure: nothing is closed before."""
+
+    async def test() -> None:
+        async with stands() as stand, connected(stand.open()) as output:
+            await output.write(rows([1, 2], await stand.source()))
+            await output.connect()
+            await output.write(rows([3], await stand.source()))
+            assert await stand.numbers() == [1, 2, 3]
+
+    run(test)
+
+
 def test_a_large_batch_and_one_record(stands: OutputStands) -> None:
     async def test() -> None:
         async with stands() as stand, connected(stand.open()) as output:
