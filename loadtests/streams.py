@@ -26,7 +26,7 @@ from gateway.codecs.records.columns import Field, Kind
 from gateway.codecs.records.json import JsonDecoder
 from gateway.codecs.records.jsonencoder import JsonEncoder
 from gateway.codecs.records.mapping import Entry, Mapping, Pick
-from gateway.core.stream import Batch, Context
+from gateway.core.stream import Batch, Context, Message
 from gateway.dataplane import Dataplane
 from gateway.models.batcher import BatchPolicy
 from gateway.models.engine import onnx_engine
@@ -43,6 +43,7 @@ from loadtests.report import Figure, Report
 
 RECORDS: Final = 200_000
 ROWS: Final = 1000
+ONE_BY_ONE: Final = 2000
 
 
 @asynccontextmanager
@@ -107,10 +108,36 @@ async def through(dataplane: Dataplane, values: Sequence[bytes], rows: int, abil
     return spent / 1e3 / RECORDS, RECORDS / wall
 
 
+async def latency(dataplane: Dataplane, values: Sequence[bytes], ability: Any) -> list[float]:
+    """Milliseconds from putting a record into one topic to its result in the other, one record at a time."""
+    for name in ("in", "out", "dead"):
+        memory.forget(name)
+    output = memory.MemoryOutput(memory.MemorySink(topic="out", ability=ability), Context("bench"))
+    positions = output if ability == "stores_offsets" else None
+    source = memory.MemoryInput(memory.MemorySource(topic="in"), Context("bench", positions))
+    dead = memory.MemoryOutput(memory.MemorySink(topic="dead", ability="idempotent"), Context("bench"))
+    runner = Runner("bench", source, output, dead, scorer(dataplane), Policy())
+    running = asyncio.ensure_future(runner.run())
+    done = asyncio.Event()
+    memory.topic("out").listeners.add(done)
+    times = []
+    for n in range(ONE_BY_ONE):
+        done.clear()
+        begin = time.perf_counter()
+        memory.topic("in").put([Message(f"in/0/{n}", values[n % len(values)])])
+        await done.wait()
+        times.append((time.perf_counter() - begin) * 1e3)
+    runner.drain()
+    await running
+    return sorted(times)
+
+
 async def in_memory(dataplane: Dataplane, rounds: int, report: Report) -> None:
     values = texts()
     costs: dict[str, list[float]] = {}
     rates: list[float] = []
+    middle: list[float] = []
+    slow: list[float] = []
     for _ in range(rounds):
         costs.setdefault("alone", []).append(await alone(dataplane, values, ROWS))
         for ability in ("plain", "idempotent", "stores_offsets"):
@@ -118,6 +145,9 @@ async def in_memory(dataplane: Dataplane, rounds: int, report: Report) -> None:
             costs.setdefault(ability, []).append(cost)
             if ability == "plain":
                 rates.append(rate)
+        times = await latency(dataplane, values, "plain")
+        middle.append(times[len(times) // 2])
+        slow.append(times[len(times) * 99 // 100])
     own = [cost - base for cost, base in zip(costs["plain"], costs["alone"], strict=True)]
     unit = "µs CPU a record"
     report.figures += [
@@ -127,6 +157,8 @@ async def in_memory(dataplane: Dataplane, rounds: int, report: Report) -> None:
         Figure("memory → memory, positions stored with the results", costs["stores_offsets"], unit=unit),
         Figure("the pipeline and both topics, at least once", own, unit=unit),
         Figure("memory → memory, at least once, wall", rates, unit="records/s"),
+        Figure("memory → memory, one record at a time, p50", middle, unit="ms"),
+        Figure("memory → memory, one record at a time, p99", slow, unit="ms"),
     ]
 
 
