@@ -22,6 +22,10 @@ TEMPORARY: Final = re.compile(r"^\.|~$|\.(tmp|temp|part|partial|filepart|crdownl
 REDRIVEN: Final = re.compile(r"^redriven-\d{8}T\d{6}-[0-9a-f]{12}\b")
 
 
+#: bytes of a name; the names of its results are longer
+NAME: Final = 180
+
+
 class Found(NamedTuple):
     """A file as it was seen."""
 
@@ -115,6 +119,9 @@ class Folder:
                 if not entry.is_file(follow_symlinks=False):
                     if entry.is_symlink():
                         self.refuse(name, "it is a link, which is not followed")
+                    continue
+                if not name.isprintable() or len(name.encode("utf-8", "replace")) > NAME:
+                    self.refuse(ascii(name), f"its name is longer than {NAME} bytes, or holds what cannot be shown")
                     continue
                 try:
                     found = entry.stat(follow_symlinks=False)

@@ -62,9 +62,8 @@ class Lane:
         """Fences the old owner, and brings the files to where the journal says. Returns epoch and position."""
         self._drop()
         epoch, entry = self._journal.take_over()
-        self._entry = entry = Entry() if entry is None else msgspec.convert(entry, Entry)
-        self._results = Segment(self._folder, entry.results) if entry.results else None
-        self._dead = Segment(self._dead_folder, entry.dead) if entry.dead else None
+        self._set(entry)
+        entry = self._entry
         self._born = time.monotonic()
         with self._journal.held():
             self._journal.check()
@@ -105,6 +104,14 @@ class Lane:
                 self._journal.check()
                 self._finish()
 
+    def end(self) -> None:
+        """When its process is gone, and nobody asks for its position: ends its files, and forgets it."""
+        _, entry = self._journal.take_over()
+        for segment in self._set(entry):
+            segment.end()
+            segment.close()
+        self.remove()
+
     def close(self) -> None:
         self._drop()
         self._journal.close()
@@ -113,6 +120,12 @@ class Lane:
         """When nobody will ask for its journal again."""
         self._drop()
         self._journal.remove()
+
+    def _set(self, entry: Any) -> list[Segment]:
+        self._entry = found = Entry() if entry is None else msgspec.convert(entry, Entry)
+        self._results = Segment(self._folder, found.results) if found.results else None
+        self._dead = Segment(self._dead_folder, found.dead) if found.dead else None
+        return self._segments()
 
     def _begin(self, source: dict[str, Any], dead: bool) -> None:
         """The journal names files before they are there, so that none is ever forgotten."""

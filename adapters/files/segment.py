@@ -79,6 +79,13 @@ class Segment:
             return
         sync_folder(self._final.parent)
 
+    def end(self) -> None:
+        """Of a process that is gone: what does not hold is cut off. What was taken away meanwhile is not missed."""
+        if self._path.exists():
+            if self._path.lstat().st_size > self.part.length:
+                self.make()
+            self.publish()
+
     def close(self) -> None:
         if self._file >= 0:
             os.close(self._file)

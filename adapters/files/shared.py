@@ -47,10 +47,7 @@ class Shared:
         for alive in sorted(self._journals.glob("shared-*.alive")):
             with _alone(alive) as gone:
                 if gone:
-                    lane = Lane(self._path, alive.with_suffix(".journal"), self._settings, "", False)
-                    lane.take_over()
-                    lane.finish()
-                    lane.remove()
+                    Lane(self._path, alive.with_suffix(".journal"), self._settings, "", False).end()
                     alive.unlink()
 
     def close(self) -> None:
@@ -86,12 +83,15 @@ class Shared:
 
 
 def busy(path: Path) -> set[str]:
-    """Names of files below it that processes which live append to."""
+    """Names of files below it that are not ended: of processes that live, and of lanes that go on where they were."""
     names: set[str] = set()
-    for alive in path.glob(".sluice/*/shared-*.alive"):
-        with _alone(alive) as gone:
-            if not gone:
-                names |= in_the_making(alive.with_suffix(".journal"))
+    for journal in path.glob(".sluice/*/*.journal"):
+        alive = journal.with_suffix(".alive")
+        if alive.exists():
+            with _alone(alive) as gone:
+                if gone:
+                    continue
+        names |= in_the_making(journal)
     return names
 
 

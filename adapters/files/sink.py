@@ -99,7 +99,8 @@ class FilesSink:
     def _rotate_all(self) -> None:
         with on(f"folder '{self._path}'"):
             for lane in self._lanes.values():
-                lane.rotate()
+                with suppress(Fenced):  # its new owner ends them
+                    lane.rotate()
             self._shared.rotate()
 
     def _close(self) -> None:

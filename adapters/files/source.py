@@ -56,7 +56,7 @@ class FilesSource:
         state = (
             Path(context.state) if context.state else self._folder.path / ".sluice" / quote(context.pipeline, safe="")
         )
-        self._ledger: Final = Ledger(state / "files.read", settings.remember)
+        self._ledger: Final = Ledger(state / "contents.jsonl", settings.remember)
         self._journal: Final = Journal(state / "files.journal")
         self._desk: Final = Desk()
         self._epoch = 0
@@ -87,7 +87,7 @@ class FilesSource:
                 self._acknowledged.clear()
                 await self._acknowledged.wait()
             elif self._reading is None and not await self._desk.do(self._next):
-                if not self._settings.follow and not self._folder.pending:
+                if not self._settings.follow and not self._folder.pending and not self._ended:
                     return None
                 await asyncio.sleep(self._settings.poll_seconds)
             elif self._reading is not None:
@@ -165,25 +165,28 @@ class FilesSource:
         except BaseException:
             reading.close()
             raise
-        known = self._ledger.get(reading.digest)
-        in_flight = any(reading.digest == other.digest for other in self._ended)
-        if in_flight or (known is not None and known.offset < 0):
-            self._repeat(reading, known)
+        if any(reading.digest == other.digest for other in self._ended):
+            reading.close()  # it is judged when the one with the same content is acknowledged
             return
+        known = self._ledger.get(reading.digest)
         if self._resume is not None and self._resume.file == reading.digest:
             reading.begin(self._resume.offset, self._resume.ordinal)
             self._resume = None
+        elif known is not None and known.offset < 0:
+            self._repeat(reading, known)
+            return
         elif known is not None:
             reading.begin(known.offset, known.ordinal)
         self._set_aside()
         self._reading = reading
 
-    def _repeat(self, reading: Reading, known: Content | None) -> None:
+    def _repeat(self, reading: Reading, known: Content) -> None:
         found = reading.found
-        if known is None or known.name != found.name or known.size >= 0:
+        if known.name != found.name or known.size >= 0:
             self.repeated += 1
-            first = known.name if known else "another file"
-            logger.warning("'%s' in %s has the content of '%s': it is not read again", found.name, self._lane, first)
+            logger.warning(
+                "'%s' in %s has the content of '%s': it is not read again", found.name, self._lane, known.name
+            )
         self._ledger.add(Content(reading.digest, found.name, found.size, found.mtime))
         self._folder.finish(found, reading.digest)
         reading.close()

@@ -12,6 +12,8 @@ from pamqp.exceptions import PAMQPException
 
 from gateway.core.stream import Headers
 
+#: bytes of properties that are worth remembering
+REMEMBERED: Final = 512
 #: a header of a record that is a property of a message
 PREFIX: Final = "amqp."
 
@@ -42,13 +44,17 @@ class Properties(NamedTuple):
         return tuple(found)
 
 
-@lru_cache(512)
 def parse(data: bytes) -> Properties:
     """From the flags on. Raises ValueError. What a producer says with each message again is parsed once."""
     try:
-        return _parse(data)
+        return _remembered(data) if len(data) < REMEMBERED else _parse(data)
     except (struct.error, IndexError, ValueError, KeyError, OverflowError, PAMQPException) as error:
         raise ValueError(f"its properties cannot be read: {error}") from error
+
+
+@lru_cache(512)
+def _remembered(data: bytes) -> Properties:
+    return _parse(data)
 
 
 def _parse(data: bytes) -> Properties:
@@ -99,7 +105,7 @@ def _value(value: Any) -> bytes:
     return json.dumps(value, default=str).encode()
 
 
-@lru_cache(512)
+@lru_cache(64)
 def table(headers: Headers) -> bytes:
     """Headers as a table of texts, without those that are properties."""
     parts = []

@@ -140,6 +140,10 @@ class RabbitSink:
                 message_id=_short(batch.ids[at].encode()),
                 timestamp=batch.timestamps[at] // 1000 if batch.timestamps else 0,
             )
+            if len(head) > frame_max - 20:
+                if parts:
+                    yield b"".join(parts)
+                raise DataError(f"its headers have {len(head)} bytes, the broker takes {frame_max - 20}", at)
             message = _message(method, head, batch.values[at] or b"", frame_max)
             parts.append(message)
             size += len(message)

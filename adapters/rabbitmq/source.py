@@ -89,7 +89,9 @@ class RabbitSource:
             self._acknowledged = token.position
 
     async def lag(self) -> Mapping[str, Lag]:
-        """Messages that are ready, and those that are here and not read."""
+        """Messages that are ready, and those that are here and not read. Not known while it takes no more of them."""
+        if self._held:
+            return {self._lane: Lag()}
         answer: Any = await self._link.wire.call(commands.Queue.Declare(0, self._lane, passive=True))
         return {self._lane: Lag(answer.message_count + len(self._inbox))}
 

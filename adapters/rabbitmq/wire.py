@@ -111,7 +111,11 @@ class Wire(asyncio.Protocol):
             self._answer = self._loop.create_future()
             try:
                 self.send(frame.marshal(method, 0 if isinstance(method, _OF_CONNECTION) else CHANNEL))
-                return await self._answer
+                async with asyncio.timeout(self._settings.connect_seconds):
+                    return await self._answer
+            except TimeoutError as error:
+                self._lose(Transient(f"{self._address} did not answer within {self._settings.connect_seconds:g} s"))
+                raise Transient(f"{self._address} did not answer {method.name}") from error
             finally:
                 self._answer = None
 

@@ -145,6 +145,30 @@ def test_what_a_killed_process_has_left_is_cut_and_ended(tmp_path: Path) -> None
     asyncio.run(run())
 
 
+def test_files_that_were_taken_away_from_a_killed_process_are_not_missed(tmp_path: Path) -> None:
+    pid = os.fork()
+    if pid == 0:
+        sink = FilesSink(FilesOutput(path=str(tmp_path)), Context("p"))
+
+        async def die() -> None:
+            await sink.connect()
+            await sink.write(rows(b"1"))
+            os.kill(os.getpid(), signal.SIGKILL)
+
+        asyncio.run(die())
+        os._exit(1)
+    os.waitpid(pid, 0)
+    for path in tmp_path.glob("*.jsonl"):
+        path.unlink()
+
+    async def run() -> None:
+        async with opened(tmp_path) as sink:
+            await sink.write(rows(b"2"))
+        assert contents(tmp_path) == [b"2\n"]
+
+    asyncio.run(run())
+
+
 def test_a_process_that_lives_is_left_alone(tmp_path: Path) -> None:
     async def run() -> None:
         async with opened(tmp_path, growing=False) as one, opened(tmp_path, growing=False) as two:

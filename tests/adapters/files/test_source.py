@@ -61,6 +61,8 @@ def test_whole_files_one_after_the_other_and_away_with_them(folder: Path) -> Non
         (folder / name).write_bytes(b"no\n")
     (folder / "sub.txt").mkdir()
     (folder / "link.txt").symlink_to("/etc/hostname")
+    (folder / os.fsdecode(b"\xff.txt")).write_bytes(b"no\n")
+    (folder / ("x" * 200 + ".txt")).write_bytes(b"no\n")
     os.mkfifo(folder / "fifo.txt")
     assert asyncio.run(drained(folder, pattern="*.txt")) == [b"1", b"2", b"3", b"4"]
     assert sorted(path.name for path in (folder / "done").iterdir()) == ["a.txt", "b.txt"]
@@ -97,6 +99,24 @@ def test_the_same_content_is_read_once(folder: Path, caplog: pytest.LogCaptureFi
     asyncio.run(run())
     assert "'b' in" in caplog.text
     assert "has the content of 'a'" in caplog.text
+    assert not [path for path in folder.iterdir() if path.is_file()]
+
+
+def test_a_repeat_is_not_judged_before_the_first_is_done_with(folder: Path) -> None:
+    (folder / "a").write_bytes(b"1\n")
+    (folder / "b").write_bytes(b"1\n")
+
+    async def run() -> None:
+        async with opened(folder, follow=True) as source:
+            read = await source.read(WIDE)
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(source.read(WIDE), 0.2)
+            assert source.repeated == 0
+        # as after a crash: nothing was acknowledged
+        assert await drained(folder) == [b"1"]
+        assert read is not None
+
+    asyncio.run(run())
     assert not [path for path in folder.iterdir() if path.is_file()]
 
 

@@ -77,7 +77,7 @@ def test_a_broker_that_stands_still_is_given_up(own_rabbitmq: RabbitMQ, queues: 
         async with running(copy):
             await until(lambda: len(copy.done) >= 5)
             own_rabbitmq.pause()
-            await until(lambda: any("silent" in trouble for trouble in copy.troubles))
+            await until(lambda: any("silent" in trouble or "is lost" in trouble for trouble in copy.troubles))
             own_rabbitmq.resume()
             await until(lambda: len(copy.done) == 100)
 

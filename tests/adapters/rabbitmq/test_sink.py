@@ -179,6 +179,19 @@ def test_who_went_away_is_a_data_error_and_the_others_are_answered_once(rabbitmq
     assert rabbitmq.bodies(rabbitmq_queue) == [b"0", b"1", b"3", b"4"]
 
 
+def test_headers_that_no_frame_holds_are_that_records_error(rabbitmq: Queues, rabbitmq_queue: str) -> None:
+    async def run() -> None:
+        async with connected(sink(rabbitmq.url, rabbitmq_queue)) as out:
+            headers = [(), (("large", bytes(200_000)),), ()]
+            with pytest.raises(DataError, match="its headers have 200") as error:
+                await out.write(rows(b"1", b"2", b"3", headers=headers))
+            assert error.value.record == 1
+            await out.write(rows(b"3", names=["id-2"]))
+
+    asyncio.run(run())
+    assert set(rabbitmq.bodies(rabbitmq_queue)) == {b"1", b"3"}
+
+
 def test_a_connection_that_breaks_before_the_confirm(rabbitmq: Queues, rabbitmq_queue: str) -> None:
     async def run() -> None:
         async with Proxy(rabbitmq.url) as proxy, connected(sink(proxy.url, rabbitmq_queue)) as out:

@@ -84,6 +84,7 @@ def test_large_messages_do_not_fill_the_memory(rabbitmq: Queues, rabbitmq_queue:
     async def run() -> None:
         async with connected(source(rabbitmq.url, rabbitmq_queue)) as inp:
             await until(lambda: inp._held)
+            assert (await inp.lag())[rabbitmq_queue].records is None
             assert inp._waiting < HIGH + 2 * len(large)
             count = 0
             while count < 12:
@@ -187,7 +188,7 @@ def test_a_broker_that_falls_silent_is_noticed(rabbitmq: Queues, rabbitmq_queue:
                 with pytest.raises(TimeoutError):  # heartbeats keep it alive meanwhile
                     await asyncio.wait_for(inp.read(WIDE), 3)
                 proxy.silent()
-                with pytest.raises(Transient, match=r"was silent for \d s"):
+                with pytest.raises(Transient, match=r"was silent for \d s|is lost"):
                     await asyncio.wait_for(inp.read(WIDE), 20)
                 with pytest.raises(Transient, match="did not answer within 1 s"):
                     await inp.connect()
