@@ -71,7 +71,8 @@ class Cursor:
         order = dialect.names((self._transaction, *records.ids))
         async with self._pool.connection() as connection:
             found = await connection.fetch(
-                f"SELECT {dialect.names(records.selected)} {self.waiting} ORDER BY {order} LIMIT {int(rows)}"
+                f"SELECT {dialect.names(records.selected)} {self.waiting} ORDER BY {order} LIMIT $1",
+                (rows,),
             )
         if not found:
             return None

@@ -20,8 +20,10 @@ from adapters.sql.taken import Place, Taken
 from adapters.sql.taking import AntiJoin, Claim, Loan, Look, Taking, literal
 from gateway.core.errors import InvalidArgument
 from gateway.core.stream import Batch, Context, Credit, Fenced, Lag, Source, Token, Transient
+from gateway.core.table import Table
 
 logger = logging.getLogger("sluice.sql")
+FIRST_WIDTH = 1 << 20
 
 
 class SqlInput:
@@ -44,6 +46,8 @@ class SqlInput:
         self._free: asyncio.Queue[str] = asyncio.Queue()
         self._under_way: dict[str, Taken] = {}
         self._news = asyncio.Event()
+        #: bytes that a row is expected to take
+        self._width = FIRST_WIDTH
 
     @property
     def source(self) -> Source:
@@ -81,6 +85,8 @@ class SqlInput:
         extra = (settings.transaction,) if settings.mode == "cursor" else ()
         records = Records(settings, layout, dialect, extra)
         self._expected, self._layout = records.fields, layout
+        # Of texts and bytes nobody knows how long they are before some were read.
+        self._width = FIRST_WIDTH if records.wide else 8 * len(records.fields)
         if settings.mode == "cursor":
             self._taking = await Cursor.take_over(settings, records, dialect, pool, self._context)
             return
@@ -127,11 +133,12 @@ class SqlInput:
         if self._taking is None or self._layout is None:
             raise Transient("it is not connected")
         lane = await self._free.get()
-        width = 8 * max(1, len(self._expected))
-        rows = max(1, min(credit.rows, self._settings.rows, credit.nbytes // width))
+        rows = max(1, min(credit.rows, self._settings.rows, credit.nbytes // self._width))
         try:
             while True:
                 self._news.clear()
+                if self._listener is not None and not self._listener.alive:
+                    raise Transient("notify: the connection that listens is gone")
                 found = await self._taking.take(rows)
                 if found is not None:
                     break
@@ -142,6 +149,7 @@ class SqlInput:
             self._free.put_nowait(lane)
             raise
         batch, taken = found
+        self._width = max(8 * len(self._expected), _width(batch))
         if isinstance(taken, Taken):
             self._under_way[lane] = taken
             taken.lost = partial(self._lost, lane, taken)
@@ -197,6 +205,14 @@ class SqlInput:
             self._pool = None
 
 
+def _width(batch: Batch) -> int:
+    """Mean bytes of the texts and bytes of a row."""
+    if not isinstance(batch.values, Table):
+        return 0
+    sized = [column for column in batch.values.columns if isinstance(column[0], (str, bytes))]
+    return sum(len(value) for column in sized for value in column if value is not None) // len(batch)
+
+
 def _check(settings: InputSettings, dialect: Dialect) -> None:
     """What settings cannot mean together. Raises InvalidArgument."""
     if settings.mode == "claim" and not dialect.skips_locked:
@@ -207,6 +223,9 @@ def _check(settings: InputSettings, dialect: Dialect) -> None:
         raise InvalidArgument("results: anti-join needs the table in which claims and results are kept")
     if settings.mode == "cursor" and dialect.name != "postgresql":
         raise InvalidArgument("mode: cursor goes by PostgreSQL's transaction ids, which no other database has")
+    status = settings.status
+    if not settings.delete and settings.mode != "cursor" and status.new in (status.done, status.failed):
+        raise InvalidArgument(f"status: a row that is done would wait again, since both are {status.new!r}")
     if settings.delete and settings.mode != "outbox":
         raise InvalidArgument("delete: only rows of an outbox are deleted when they are done")
     if settings.notify and dialect.name != "postgresql":

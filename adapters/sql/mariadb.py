@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import ssl
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import chain
-from typing import Any
+from typing import Any, cast
 
 import asyncmy
 from asyncmy import errors as driver_errors
@@ -29,13 +30,15 @@ AT_FAULT = frozenset(
     {1048, 1062, 1169, 1216, 1263, 1264, 1265, 1292, 1364, 1366, 1406, 1411, 1451, 1452, 1586, 1644, 1690, 1977, 3140}
     | {3819, 4025, 4038}
 )
-#: of one statement: far below max_allowed_packet
+#: rows of one statement
 CHUNK = 1000
 
 
 class MariaDBConnection(Connection):
     errors = (driver_errors.MySQLError, OSError, EOFError)
     beginning = "START TRANSACTION"
+    #: bytes that a statement may have
+    packet = 1 << 20
 
     @property
     def alive(self) -> bool:
@@ -46,8 +49,9 @@ class MariaDBConnection(Connection):
 
     async def close(self) -> None:
         try:
-            await self.driver.ensure_closed()
-        except self.errors:
+            async with asyncio.timeout(5):
+                await self.driver.ensure_closed()
+        except (*self.errors, TimeoutError):
             self.driver.close()
 
     def translate(self, error: BaseException) -> SluiceError:
@@ -78,20 +82,23 @@ class MariaDB(Dialect):
 
     async def open(self, address: Address, limits: Limits, purpose: str) -> MariaDBConnection:
         try:
-            driver = await asyncmy.connect(
-                host=address.host,
-                port=address.port,
-                user=address.user,
-                password=address.password(),
-                db=address.database,
-                charset="utf8mb4",
-                connect_timeout=limits.connect,
-                ssl=_tls(address),
-                # Rows that are found, not rows that are changed: a fence is counted by them.
-                client_flag=CLIENT.FOUND_ROWS,
-            )
+            async with asyncio.timeout(limits.connect):
+                driver = await asyncmy.connect(
+                    host=address.host,
+                    port=address.port,
+                    user=address.user,
+                    password=address.password(),
+                    db=address.database,
+                    charset="utf8mb4",
+                    connect_timeout=limits.connect,
+                    ssl=_tls(address),
+                    # Rows that are found, not rows that are changed: a fence is counted by them.
+                    client_flag=CLIENT.FOUND_ROWS,
+                )
         except MariaDBConnection.errors as error:
             raise Transient(f"{address.domain}: {_parts(error)[1]}") from error
+        except TimeoutError as error:
+            raise Transient(f"{address.domain}: no answer within {limits.connect:g} s") from error
         connection = MariaDBConnection(driver, limits.statement + limits.connect)
         try:
             await self._prepare(connection, limits)
@@ -110,6 +117,7 @@ class MariaDB(Dialect):
             f"SET SESSION innodb_lock_wait_timeout = {max(1, round(limits.lock))}",
         ):
             await connection.script(statement)
+        connection.packet = int((await connection.fetch("SELECT @@max_allowed_packet"))[0][0])
         if "MariaDB" in str(connection.driver.get_server_info()):
             await connection.script(
                 f"SET SESSION max_statement_time = {limits.statement:f}, "
@@ -153,7 +161,7 @@ class MariaDB(Dialect):
         return f"TIMESTAMPDIFF(MICROSECOND, min({self.quote(column)}), UTC_TIMESTAMP(6)) / 1e6"
 
     def reader(self, column: Column) -> Callable[[Any], Any] | None:
-        return {0: False, 1: True}.get if column.kind is Kind.BOOLEAN else None
+        return {0: False, 1: True}.__getitem__ if column.kind is Kind.BOOLEAN else None
 
     async def update(self, connection: Connection, change: Change) -> int:
         values: list[Any] = []
@@ -185,8 +193,8 @@ class MariaDB(Dialect):
         )
         more = " UNION ALL SELECT " + ", ".join(["%s"] * len(columns))
         found = 0
-        for start in range(0, len(change), CHUNK):
-            part = [column[start : start + CHUNK] for column in made]
+        for start, stop in _chunks(connection, made):
+            part = [column[start:stop] for column in made]
             derived = f"(SELECT {first}{more * (len(part[0]) - 1)}) v STRAIGHT_JOIN {table} t ON {joined}"
             values = [*chain.from_iterable(zip(*part, strict=True)), *between, *last]
             found += await connection.execute(statement(derived) + fence, values)
@@ -194,7 +202,9 @@ class MariaDB(Dialect):
 
     def _typed(self, column: Column, matched: bool) -> str:
         # Two texts of different collations cannot be compared, and the literal's is the connection's.
-        return f"%s COLLATE {column.collation}" if matched and column.collation.startswith("utf8mb4") else "%s"
+        if not matched or not column.collation:
+            return "%s"
+        return f"CONVERT(%s USING {column.collation.partition('_')[0]}) COLLATE {column.collation}"
 
     async def insert(self, connection: Connection, layout: Layout, columns: Mapping[str, Sequence[Any]]) -> None:
         await self._insert(connection, layout, columns, "")
@@ -212,8 +222,8 @@ class MariaDB(Dialect):
         made = [self.values(layout.columns[name], column) for name, column in columns.items()]
         head = f"INSERT INTO {self.table(layout.name, layout.schema)} ({self.names(list(columns))}) VALUES "
         row = f"({', '.join(['%s'] * len(columns))})"
-        for start in range(0, len(made[0]), CHUNK):
-            part = [column[start : start + CHUNK] for column in made]
+        for start, stop in _chunks(connection, made):
+            part = [column[start:stop] for column in made]
             rows = ", ".join([row] * len(part[0]))
             try:
                 await connection.execute(head + rows + end, list(chain.from_iterable(zip(*part, strict=True))))
@@ -254,6 +264,24 @@ class MariaDB(Dialect):
 
     async def released(self, connection: Connection, name: str) -> None:
         await connection.fetch("SELECT RELEASE_LOCK(SHA1(%s))", (name,))
+
+
+def _chunks(connection: Connection, columns: Sequence[Sequence[Any]]) -> Iterator[tuple[int, int]]:
+    """Where each statement's rows begin and end. Raises DataError for a row that no statement can hold."""
+    count = len(columns[0])
+    sized = [column for column in columns if any(isinstance(value, (str, bytes)) for value in column)]
+    # A character takes four bytes at most, and a byte two when it is escaped; half of it is for the rest.
+    room = cast(MariaDBConnection, connection).packet // 8
+    start = size = 0
+    for row in range(count):
+        own = sum(len(column[row]) for column in sized if isinstance(column[row], (str, bytes)))
+        if own > room:
+            raise DataError(f"a row of {own} characters and bytes, beyond an eighth of max_allowed_packet", row)
+        if row > start and (size + own > room or row - start >= CHUNK):
+            yield start, row
+            start, size = row, 0
+        size += own
+    yield start, count
 
 
 def _tls(address: Address) -> ssl.SSLContext | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any
 
@@ -148,8 +148,15 @@ class SqlOutput:
         if settings.mode == "insert":
             await self._dialect.insert(connection, layout, columns)
             return
-        single = _last_of_each(match, columns)
-        await self._dialect.upsert(connection, layout, match, single)
+        last = _last_of_each(match, columns)
+        if last is not None:
+            columns = {name: [column[i] for i in last] for name, column in columns.items()}
+        try:
+            await self._dialect.upsert(connection, layout, match, columns)
+        except DataError as error:
+            if last is not None and error.record >= 0:
+                error.record = last[error.record]
+            raise
 
     def _columns(self, rows: Rows, layout: Layout) -> dict[str, Sequence[Any]]:
         """What is written, by column."""
@@ -177,7 +184,7 @@ class SqlOutput:
                 reasons = {reason: [letter.reason for letter in dead]} if reason else {}
                 await taken.settle(connection, ids, failed=True, columns=reasons)
             if self._letters is not None:
-                columns = _last_of_each(("pipeline", "id"), _letters(self._pipeline, dead))
+                columns = _letters(self._pipeline, {letter.message.id: letter for letter in dead}.values())
                 await self._dialect.upsert(connection, self._letters, ("pipeline", "id"), columns)
         except DataError as error:
             # Never lost: it waits until the table takes it.
@@ -206,14 +213,11 @@ def _check(settings: OutputSettings) -> None:
         raise InvalidArgument("positions: an update belongs to rows that were read, which need no position")
 
 
-def _last_of_each(match: Sequence[str], columns: Columns) -> Columns:
-    """A statement cannot write a row twice: the last one of a batch counts."""
+def _last_of_each(match: Sequence[str], columns: Columns) -> list[int] | None:
+    """A statement cannot write a row twice: the last one of a batch counts. None: no row is there twice."""
     keys = list(zip(*(columns[name] for name in match), strict=True))
     last = {key: at for at, key in enumerate(keys)}
-    if len(last) == len(keys):
-        return columns
-    at = sorted(last.values())
-    return {name: [column[i] for i in at] for name, column in columns.items()}
+    return None if len(last) == len(keys) else sorted(last.values())
 
 
 def _payload(value: bytes | None, kind: Kind) -> Any:
@@ -221,18 +225,19 @@ def _payload(value: bytes | None, kind: Kind) -> Any:
     return value if value is None or kind is Kind.BYTES else value.decode(errors="surrogateescape")
 
 
-def _letters(pipeline: str, dead: Sequence[DeadLetter]) -> dict[str, Sequence[Any]]:
+def _letters(pipeline: str, dead: Collection[DeadLetter]) -> dict[str, Sequence[Any]]:
+    """What is only read by people is cut to what every database's columns hold."""
     return {
         "pipeline": [pipeline] * len(dead),
         "id": [letter.message.id for letter in dead],
-        "reason": [letter.reason.replace("\0", "") for letter in dead],
+        "reason": [letter.reason.replace("\0", "")[:10_000] for letter in dead],
         "value": [letter.message.value for letter in dead],
         "key": [letter.message.key for letter in dead],
         "headers": [_headers(letter) for letter in dead],
-        "lane": [letter.lane for letter in dead],
+        "lane": [letter.lane[:500] for letter in dead],
         "position": [letter.position for letter in dead],
         "attempts": [letter.attempts for letter in dead],
-        "model": [letter.model for letter in dead],
+        "model": [letter.model[:500] for letter in dead],
         "timestamp": [letter.message.timestamp for letter in dead],
     }
 

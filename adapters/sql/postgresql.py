@@ -98,7 +98,8 @@ class PostgreSQL(Dialect):
             # A generic plan cannot know how few rows are asked for, and would sort a whole table for them.
             await connection.script(
                 f"SET statement_timeout = {_ms(limits.statement)}; SET lock_timeout = {_ms(limits.lock)};"
-                f"SET idle_in_transaction_session_timeout = {_ms(limits.idle)}; SET plan_cache_mode = force_custom_plan"
+                f"SET idle_in_transaction_session_timeout = {_ms(limits.idle)};"
+                "SET plan_cache_mode = force_custom_plan; SET default_transaction_isolation = 'read committed'"
             )
         except BaseException:
             connection.terminate()

@@ -14,6 +14,7 @@ from adapters.sql.settings import InputSettings
 from gateway.core.stream import Batch, Transient
 from gateway.core.table import Table
 
+WIDE = frozenset({Kind.TEXT, Kind.BYTES, Kind.JSON, Kind.OTHER})
 KEYS = frozenset(Kind) - {Kind.OTHER, Kind.JSON}
 
 
@@ -43,6 +44,8 @@ class Records:
         self._at = {name: at for at, name in enumerate(self.selected)}
         self._readers = [(at, dialect.reader(layout.columns[name])) for at, name in enumerate(self.selected)]
         self._readers = [(at, reader) for at, reader in self._readers if reader is not None]
+        #: whether a row may be large
+        self.wide = any(layout.columns[name].kind in WIDE for name in self.fields)
         self._texts = [layout.columns[name].kind in (Kind.TEXT, Kind.BYTES) for name in self.ids]
 
     def columns(self, rows: Sequence[Row]) -> list[Sequence[Any]]:

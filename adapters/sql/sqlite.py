@@ -104,11 +104,11 @@ class SQLite(Dialect):
 
         try:
             driver = await asyncio.get_running_loop().run_in_executor(thread, connect)
-        except sqlite3.Error as error:
-            raise Transient(f"{address.domain}: {error}") from error
-        finally:
-            if "driver" not in locals():
-                thread.shutdown(wait=False)
+        except BaseException as error:
+            thread.shutdown(wait=False)
+            if isinstance(error, sqlite3.Error):
+                raise Transient(f"{address.domain}: {error}") from error
+            raise
         return SQLiteConnection(driver, thread, limits.statement + limits.lock)
 
     async def reflect(self, open: Opener, name: str, schema: str, field: str) -> Layout:

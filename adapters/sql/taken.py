@@ -105,7 +105,10 @@ class Taken:
                 same |= {place.lease.until: None, place.lease.token: None}
             change = Change(place.layout, self.found(ids), columns or {}, same, self.fence)
             count = await place.dialect.update(connection, change)
-        if count != len(ids):
+        if count > len(ids):
+            names = ", ".join(self.match)
+            raise Transient(f"id: {names} of '{place.layout.name}' name {count} rows where they should name {len(ids)}")
+        if count < len(ids):
             raise Fenced(f"{len(ids) - count} of {len(ids)} rows of '{place.layout.name}' are somebody else's by now")
 
     @asynccontextmanager

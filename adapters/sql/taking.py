@@ -45,8 +45,8 @@ class Claim:
         kept = False
         try:
             await connection.begin()
-            select = _select(self._place.dialect, self._records, self.waiting, self._order, rows)
-            found = await connection.fetch(f"{select} {self._lock}")
+            select = _select(self._place.dialect, self._records, self.waiting, self._order)
+            found = await connection.fetch(f"{select} {self._lock}", (rows,))
             if not found:
                 await connection.rollback()
                 self._pool.give(connection)
@@ -74,9 +74,11 @@ class Loan:
 
     async def take(self, rows: int) -> Found | None:
         dialect, place = self._place.dialect, self._place
-        select = _select(dialect, self._records, self.waiting, self._order, rows)
+        select = _select(dialect, self._records, self.waiting, self._order)
         async with self._pool.transaction() as connection:
-            found = await connection.fetch(select + (" FOR UPDATE SKIP LOCKED" if dialect.skips_locked else ""))
+            found = await connection.fetch(
+                select + (" FOR UPDATE SKIP LOCKED" if dialect.skips_locked else ""), (rows,)
+            )
             if not found:
                 return None
             columns = self._records.columns(found)
@@ -125,7 +127,7 @@ class AntiJoin:
 
     async def _claim(self, connection: Connection, rows: int) -> tuple[Any, dict[str, Sequence[Any]], Any] | None:
         place, dialect, status = self._place, self._place.dialect, self._place.status
-        found = await connection.fetch(_select(dialect, self._records, self.waiting, self._order, rows))
+        found = await connection.fetch(_select(dialect, self._records, self.waiting, self._order), (rows,))
         if not found:
             return None
         columns = self._records.columns(found)
@@ -152,9 +154,9 @@ class Look:
 
     async def take(self, rows: int) -> Found | None:
         status = self._place.status
-        select = _select(self._place.dialect, self._records, self.waiting, self._order, rows)
+        select = _select(self._place.dialect, self._records, self.waiting, self._order)
         async with self._pool.connection() as connection:
-            found = await connection.fetch(select)
+            found = await connection.fetch(select, (rows,))
         if not found:
             return None
         columns = self._records.columns(found)
@@ -164,9 +166,10 @@ class Look:
         return batch, Taken(self._place, self._pool, batch.ids, self._records.keys(columns), fence)
 
 
-def _select(dialect: Dialect, records: Records, waiting: str, order: str, rows: int) -> str:
+def _select(dialect: Dialect, records: Records, waiting: str, order: str) -> str:
+    """Its one value is how many rows."""
     prefix = "s." if waiting.startswith("FROM") and " s WHERE" in waiting else ""
-    return f"SELECT {dialect.names(records.selected, prefix)} {waiting} ORDER BY {order} LIMIT {int(rows)}"
+    return f"SELECT {dialect.names(records.selected, prefix)} {waiting} ORDER BY {order} LIMIT {dialect.mark(1)}"
 
 
 def _order(settings: InputSettings, dialect: Dialect, records: Records) -> str:
