@@ -72,6 +72,8 @@ def set_level(level: str) -> None:
     chatty = max(root.level, logging.INFO)
     for name in ("asyncio", "urllib3", "opentelemetry"):
         logging.getLogger(name).setLevel(chatty)
+    # tells each step of a group's life, and errors that it gets over by itself
+    logging.getLogger("aiokafka").setLevel(logging.INFO if root.level <= logging.DEBUG else logging.CRITICAL)
 
 
 def mark(fields: Mapping[str, object]) -> None:
