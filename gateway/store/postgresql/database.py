@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from types import TracebackType
@@ -32,12 +33,13 @@ DIALECT: Final = "postgresql+asyncpg://"
 _MILLISECONDS: Final = 1000
 
 
-#: wrong password, wrong user, no such database, no rights, a URL that contradicts itself
+#: wrong password, wrong user, no such database, no rights, a URL that contradicts itself, another's certificate
 _UNUSABLE: Final = (
     asyncpg.InvalidAuthorizationSpecificationError,
     asyncpg.InvalidCatalogNameError,
     asyncpg.InsufficientPrivilegeError,
     asyncpg.exceptions.ClientConfigurationError,
+    ssl.SSLCertVerificationError,
 )
 
 
