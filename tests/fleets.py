@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -69,6 +70,18 @@ class Fleet:
         """Waits for another one to be in the slot, and returns its pid."""
         found: int = self.until(lambda: (new := self.pids().get(slot)) not in (None, pid) and new)
         return found
+
+    def until_free(self) -> None:
+        """Waits until another server could have the REST port."""
+        host, port = self.server.host.split(":")
+        end = time.monotonic() + 5
+        while True:
+            try:
+                socket.create_server((host, int(port))).close()
+                return
+            except OSError:
+                assert time.monotonic() < end, "its port is still taken"
+                time.sleep(0.02)
 
     def put(self, version: int, value: float) -> None:
         """A file of model `m`, at once."""

@@ -87,7 +87,7 @@ class Supervisor:
         self._rest, self._grpc = rest, grpc
         self._token = token
         self._store = store
-        self._spool = Spool()
+        self._spool = Spool(Path(settings.state).resolve() / "spool")
         self.fleet = Fleet(settings, self._spool, security.guard.follow)
         self.plane = ControlPlane(store, self.fleet, settings)
         self.shared = Shared(self.plane, self.fleet)
@@ -215,7 +215,7 @@ class Supervisor:
             # what was loaded since, too
             with suppress(Unavailable):
                 folders = msgspec.convert(await self.fleet.any("folders"), dict[str, ServedFolder])
-        return Start(role, slot, self._token, self.fleet.state, folders, self._spool.folder)
+        return Start(role, slot, self._token, self.fleet.state, folders, str(self._spool.folder))
 
     def _handlers(self, member: Member) -> dict[str, Callable[[Any], Awaitable[Any]]]:
         return {

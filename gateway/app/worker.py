@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import signal
 import socket
 import sys
@@ -60,7 +61,7 @@ class Worker:
 
     def __init__(self, slots: Sequence[Sequence[socket.socket]]) -> None:
         self._slots = slots
-        self._rest_socket: socket.socket
+        self._own: Sequence[socket.socket] = ()
         self._stop = Stop()
         self._stack = AsyncExitStack()
         self._how = "stop"
@@ -100,6 +101,11 @@ class Worker:
     async def _orphaned(self) -> None:
         await self._channel.closed.wait()
         logger.error("the supervisor is gone: draining")
+        # a new server cannot have the ports as long as anybody has them
+        for sockets in self._slots:
+            for each in sockets:
+                if each.fileno() >= 0 and (self._listener is None or sockets is not self._own):
+                    each.close()
         self._stop.set_ready(False)
         self._stop.ask()
 
@@ -133,7 +139,8 @@ class Worker:
         given = msgspec.convert(body, Start)
         settings = self._settings
         logs.mark({"worker": given.slot})
-        self._spool = Spool(given.spool)
+        self._spool = Spool(Path(given.spool))
+        self._spool.settle(os.getpid())
         self._repository.join(given.served)
         peers = SupervisedPeers(self._channel, self._spool)
         tracer = await traced(settings, self._stack)
@@ -141,8 +148,8 @@ class Worker:
         await security.enter(self._stack)
         follow = security.guard.follow
         self._follower = Follower(self._engine.manager, self._engine.splits, settings, self._blob, follow)
-        self._rest_socket, *others = self._slots[given.slot]
-        grpc_socket = others[0] if others else None
+        self._own = self._slots[given.slot]
+        grpc_socket = self._own[1] if len(self._own) > 1 else None
         self._serving = Serving(settings, self._engine, peers, self._stop, security, tracer, grpc_socket, peers)
         self._metrics = self._serving.metrics()
         reporting = asyncio.create_task(self._report_on())
@@ -163,7 +170,7 @@ class Worker:
                 logger.warning("%s", error.message)
 
     async def listen(self, body: Any) -> None:
-        self._listener = self._serving.listener(self._rest_socket)
+        self._listener = self._serving.listener(self._own[0])
         for port in (self._listener, *self._serving.others()):
             await port.start()
         settle_memory()

@@ -42,7 +42,7 @@ class Fleet:
     ) -> None:
         self._take_keys = keys
         self._settings = settings
-        self._spool = spool
+        self.spool = spool
         self._numbers = count(1)
         self.members: list[Member] = []
         self.state = State()
@@ -81,7 +81,7 @@ class Fleet:
 
     async def prepare(self, model: str, override: str | None, files: Mapping[str, bytes] | None) -> int:
         number = next(self._numbers)
-        async with self._spool.put(files or {}) as paths:
+        async with self.spool.put(files or {}) as paths:
             body = {"number": number, "model": model, "override": override, "files": paths}
             answers = await self.all("prepare", body)
         if not answers:
@@ -136,7 +136,9 @@ class Fleet:
             for task in tasks:
                 task.cancel()
             raise
-        return {member: task.result() for task, member in tasks.items() if not isinstance(task.result(), Gone)}
+        answers = {member: task.result() for task, member in tasks.items() if not isinstance(task.result(), Gone)}
+        # what goes wrong in one that has said goodbye meanwhile goes wrong for nobody
+        return {m: a for m, a in answers.items() if m in self.members or not isinstance(a, SluiceError)}
 
     async def any(self, what: str, body: Any = None) -> Any:
         """What one of them answers. Raises what it raised, Unavailable where there is none."""

@@ -9,21 +9,37 @@ import tempfile
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Self
+from typing import Final, Self
 
 
 class Spool:
-    """`with` removes the folder with all that is left in it. A worker is given its path and does not remove it."""
+    """`with` empties the folder, before and after: the supervisor's part, who is alone with it. Workers are given its
+    path; each has a place of its own in it, which is removed when it has ended.
+    """
 
-    def __init__(self, folder: str = "") -> None:
-        self.folder = folder
+    def __init__(self, folder: Path) -> None:
+        self.folder: Final = folder
 
     def __enter__(self) -> Self:
-        self.folder = tempfile.mkdtemp(prefix="sluice-spool-")  # mode 0700
+        shutil.rmtree(self.folder, ignore_errors=True)
+        self.folder.mkdir(mode=0o700, parents=True)
         return self
 
     def __exit__(self, *_: object) -> None:
         shutil.rmtree(self.folder, ignore_errors=True)
+
+    def settle(self, pid: int) -> None:
+        """What this process puts into temporary files goes with it, however it ends."""
+        place = self._place(pid)
+        place.mkdir(mode=0o700, exist_ok=True)
+        tempfile.tempdir = str(place)
+
+    async def sweep(self, pid: int) -> None:
+        """That process has ended."""
+        await asyncio.to_thread(shutil.rmtree, self._place(pid), True)
+
+    def _place(self, pid: int) -> Path:
+        return self.folder / str(pid)
 
     @asynccontextmanager
     async def put(self, files: Mapping[str, bytes]) -> AsyncIterator[dict[str, str]]:

@@ -33,6 +33,8 @@ FIRST_WORD: Final = 60.0
 LAST_WORDS: Final = 10.0
 #: seconds that a reader waits for a worker's numbers before the ones of its last report count
 PATIENCE: Final = 1.0
+#: seconds after which a spare worker that died is made again
+SPARE_AGAIN: Final = 5.0
 
 T = TypeVar("T")
 Handlers = Callable[[Member], dict[str, Callable[[Any], Awaitable[Any]]]]
@@ -79,6 +81,7 @@ class Workers:
         self._drain_timeout = settings.drain_timeout
         self._everybody: set[Member] = set()
         self._tasks: list[asyncio.Task[None]] = []
+        self._sweeping: set[asyncio.Task[None]] = set()
         self._stopping = False
         self._recycling: Final = asyncio.Lock()
         self._collecting: asyncio.Task[None] | None = None
@@ -105,6 +108,7 @@ class Workers:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await asyncio.gather(*(self._end(member, "stop") for member in list(self._everybody)))
+        await asyncio.gather(*self._sweeping)
 
     async def _launch(self, slot: Slot) -> Member:
         member, self._spare = self._spare, None
@@ -154,8 +158,7 @@ class Workers:
         return member
 
     async def _keep_spare(self) -> None:
-        """Makes the next spare one when all slots have theirs, so that it takes nobody's time. One that dies as such is
-        made again only when another worker was started."""
+        """Makes the next spare one when all slots have theirs, so that it takes nobody's time."""
         while True:
             await self._launched.wait()
             self._launched.clear()
@@ -209,6 +212,12 @@ class Workers:
     def _forget(self, member: Member) -> None:
         self._everybody.discard(member)
         self.tally.ended(member)
+        task = asyncio.create_task(self.fleet.spool.sweep(member.pid))
+        self._sweeping.add(task)
+        task.add_done_callback(self._sweeping.discard)
+        if self._spare is member:
+            self._spare = None
+            asyncio.get_running_loop().call_later(SPARE_AGAIN, self._launched.set)
         if member in self.fleet.members:
             self.fleet.members.remove(member)
         for slot in self.slots:
@@ -336,7 +345,13 @@ class Workers:
         async def recycle(body: Any) -> None:
             self.recycle_soon(member)
 
-        return {"report": report, "goodbye": report, "recycle": recycle}
+        async def goodbye(body: Any) -> None:
+            """Its last words: it answers nobody any more, so that no change needs it."""
+            self._heard(member, body)
+            if member in self.fleet.members:
+                self.fleet.members.remove(member)
+
+        return {"report": report, "goodbye": goodbye, "recycle": recycle}
 
 
 def _order(view: dict[str, Any]) -> tuple[bool, int, float]:

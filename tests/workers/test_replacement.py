@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import time
 from pathlib import Path
 
@@ -127,3 +128,18 @@ def test_workers_do_not_outlive_their_supervisor(tmp_path: Path) -> None:
         end = time.monotonic() + 20
         while any(alive(pid) for pid in pids):
             assert time.monotonic() < end
+
+
+def test_a_new_server_has_the_ports_while_workers_of_a_dead_one_still_drain(tmp_path: Path) -> None:
+    with (
+        fleet(tmp_path) as two,
+        socket.create_connection(("127.0.0.1", int(two.server.host.rpartition(":")[2]))) as busy,
+    ):
+        # a request that has begun, and will not end before its worker gives up
+        busy.sendall(b"POST /v2/models/m/infer HTTP/1.1\r\nhost: x\r\ncontent-length: 10\r\n\r\n")
+        time.sleep(0.2)
+        pids = two.pids().values()
+        two.server.process.kill()
+        two.server.process.wait(5)
+        two.until_free()
+        assert any(alive(pid) for pid in pids)

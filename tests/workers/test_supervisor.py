@@ -148,7 +148,7 @@ def test_shared_memory_is_registered_in_all_or_in_none(two: Fleet) -> None:
 
 def test_a_worker_that_comes_later_serves_what_the_others_serve(two: Fleet) -> None:
     """And not what lies in the folder since, which nobody has loaded."""
-    two.put(1, 1)
+    two.put(7, 7)
     two.load()
     two.put(9, 9)
     try:

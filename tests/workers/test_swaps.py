@@ -14,6 +14,7 @@ from fleets import TOKEN, Fleet, Load, fleet
 from tritonclient.utils import InferenceServerException
 
 from gateway.client import Client
+from gateway.core.errors import Unavailable
 
 SWAPS, RECYCLES = 15, 2
 
@@ -119,3 +120,42 @@ def test_counters_never_decrease(tmp_path: Path) -> None:
                     kills += 1
         load.stop()
         assert len(load.failed) <= 3 * 4
+
+
+@pytest.mark.timeout(180)
+def test_loads_go_through_while_workers_are_killed(tmp_path: Path) -> None:
+    """A change holds in all who live, and in those that come in place of who dies in the midst of it."""
+    with fleet(tmp_path) as two:
+        stopping = threading.Event()
+        kills = []
+
+        def kill() -> None:
+            while not stopping.wait(0.7):
+                for pid in two.pids().values():
+                    if len(two.pids()) == 2:
+                        os.kill(pid, signal.SIGKILL)
+                        kills.append(pid)
+                        break
+
+        killer = threading.Thread(target=kill)
+        killer.start()
+        try:
+            for number in range(2, 30):
+                two.put(1, number)
+                while True:
+                    try:
+                        two.load()
+                        break
+                    except Unavailable:
+                        pass  # it was the very worker that was asked
+        finally:
+            stopping.set()
+            killer.join()
+        assert kills
+        for worker in range(2):
+            two.until(lambda worker=worker: worker in two.pids())  # type: ignore[misc]
+        load = Load(two.server.rest, 8)
+        load.acknowledged = 29
+        with load:
+            load.wait_for(100)
+        assert not load.stale
