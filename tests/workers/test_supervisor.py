@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from multiprocessing import shared_memory
@@ -185,3 +188,32 @@ def test_a_repository_that_is_followed_is_followed_by_all_at_once(tmp_path: Path
             (two.server.models / "m" / "2").rmdir()
             two.until(lambda: answers() == {"1"})
         assert not load.failed
+
+
+def _refused(folder: Path, **settings: str) -> str:
+    """What a server of two workers says that cannot start."""
+    chosen = {"models": str(folder / "models"), "state": str(folder / "other"), "workers": "2", "host": "127.0.0.1"}
+    for port in ("http_port", "grpc_port", "admin_port"):
+        chosen[port] = "0"
+    environment = {f"SLUICE_{name.upper()}": value for name, value in (chosen | settings).items()}
+    done = subprocess.run(
+        [sys.executable, "-m", "gateway.cli", "serve"], env=os.environ | environment, capture_output=True, timeout=60
+    )
+    assert done.returncode == 1
+    assert b"Traceback" not in done.stderr
+    return done.stderr.decode()
+
+
+def test_a_port_that_others_have_is_not_shared_with_them(two: Fleet) -> None:
+    for name, place in (("http_port", two.server.host), ("grpc_port", two.server.grpc)):
+        port = place.rpartition(":")[2]
+        told = _refused(two.server.models.parent, **{name: port})
+        assert f"cannot listen on 127.0.0.1:{port}: Address already in use" in told
+
+
+def test_what_no_worker_can_start_with_ends_the_server(tmp_path: Path) -> None:
+    (tmp_path / "models").mkdir()
+    for name in ("cert", "key"):
+        (tmp_path / name).write_text("no certificate")
+    told = _refused(tmp_path, tls_cert=str(tmp_path / "cert"), tls_key=str(tmp_path / "key"))
+    assert "the TLS files cannot be used" in told.splitlines()[-1]
