@@ -58,5 +58,10 @@ class SupervisedPeers:
             body: dict[str, Any] = {"model": model, "override": override, "files": paths, "by": by}
             await self._channel.call("load_model", body)
 
+    async def note(
+        self, action: str, target: str, detail: Mapping[str, object] | None = None, **by: Unpack[Caller]
+    ) -> None:
+        await self._channel.call("note", {"action": action, "target": target, "detail": detail, "by": by})
+
     async def unload_model(self, model: str, **by: Unpack[Caller]) -> None:
         await self._channel.call("unload_model", {"model": model, "by": by})

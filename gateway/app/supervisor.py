@@ -223,6 +223,7 @@ class Supervisor:
             "statistics": self._statistics,
             "load_model": self._load_model,
             "unload_model": self._unload_model,
+            "note": self._note,
             "blob": self._blob,
             "set_logging": self._set_logging,
             "set_sampling": self.shared.set_sampling,
@@ -244,6 +245,9 @@ class Supervisor:
     async def _load_model(self, body: Any) -> None:
         files = await self._spool.get(body["files"]) or None
         await self.plane.load_model(body["model"], body["override"], files, **body["by"])
+
+    async def _note(self, body: Any) -> None:
+        await self.plane.note(body["action"], body["target"], body["detail"], **body["by"])
 
     async def _unload_model(self, body: Any) -> None:
         await self.plane.unload_model(body["model"], **body["by"])

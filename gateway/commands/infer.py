@@ -35,6 +35,7 @@ _HEAD = "Inference-Header-Content-Length"
 @click.option("--columns", default="", help="Columns of the table to take, by commas; else all.")
 @click.option("--batch-size", type=click.IntRange(0), default=0, help="Rows in a request; 0 for all in one.")
 @click.option("--url", metavar="URL", help="Where the REST port is. [SLUICE_URL]")
+@click.option("--api-key", metavar="TEXT", help="An API key, or a token. [SLUICE_API_KEY]")
 @click.option("--ca-file", metavar="FILE", help="Who signed the server's certificate. [SLUICE_CA_FILE]")
 @click.option("--config", metavar="FILE", help="The gateway's settings file. [SLUICE_CONFIG]")
 @json_option
@@ -46,6 +47,7 @@ def command(
     columns: str,
     batch_size: int,
     url: str | None,
+    api_key: str | None,
     ca_file: str | None,
     config: str | None,
     as_json: bool,
@@ -55,7 +57,8 @@ def command(
     A .csv with a header: columns go to inputs by name, or all of them are the features of the only input.
     """
     url = url or os.environ.get("SLUICE_URL") or _url_of(load(config or os.environ.get("SLUICE_CONFIG"), os.environ))
-    server = client("--url", url, "", ca_file or os.environ.get("SLUICE_CA_FILE", ""), PATIENCE)
+    api_key = api_key or os.environ.get("SLUICE_API_KEY", "")
+    server = client("--url", url, api_key, ca_file or os.environ.get("SLUICE_CA_FILE", ""), PATIENCE)
     path = f"/v2/models/{quote(model, safe='')}" + (f"/versions/{quote(version, safe='')}" if version else "")
     specs = inputs_of(server.call("GET", path))
     inputs = read_rows(file, specs, [name for name in columns.split(",") if name])

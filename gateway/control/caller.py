@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import NotRequired, TypedDict
+from collections.abc import Awaitable, Mapping
+from typing import NotRequired, Protocol, TypedDict, Unpack
 
 from gateway.store.contract import Act
 
 
 class Caller(TypedDict):
-    """actor      who: "token", "anonymous", …
+    """actor      who: "admin", "key:…", "jwt:…", "cert:…", "anonymous"
     origin     from where: the port and the address
     expected   the revision that they decided on; None or left out: whichever is the newest
     """
@@ -17,6 +17,18 @@ class Caller(TypedDict):
     actor: str
     origin: str
     expected: NotRequired[int | None]
+
+
+class Note(Protocol):
+    """Writes into the audit trail what is no part of the desired state; see `ControlPlane.note`."""
+
+    def __call__(
+        self, action: str, target: str, detail: Mapping[str, object] | None = None, **by: Unpack[Caller]
+    ) -> Awaitable[None]: ...
+
+
+async def unnoted(action: str, target: str, detail: Mapping[str, object] | None = None, **by: Unpack[Caller]) -> None:
+    """A `Note` for where there is no trail."""
 
 
 def act(by: Caller, action: str, target: str, **detail: object) -> Act:

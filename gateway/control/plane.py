@@ -32,7 +32,7 @@ from gateway.control.desired import (
 )
 from gateway.control.following import Following
 from gateway.control.peers import Contact, Peers
-from gateway.core.errors import Conflict, InvalidArgument, NotFound
+from gateway.core.errors import Conflict, InvalidArgument, NotFound, SluiceError
 from gateway.security.grant import parse_grant
 from gateway.security.key import Key, is_name, new_key
 from gateway.settings import Settings
@@ -222,6 +222,24 @@ class ControlPlane:
             await self._set(model, with_labels(model, None), act(by, "labels.clear", model))
 
         return await self._change(by, work)
+
+    async def note(
+        self, action: str, target: str, detail: Mapping[str, object] | None = None, **by: Unpack[Caller]
+    ) -> None:
+        """A line of the trail for what was done and is no part of the desired state. It takes a revision; where the
+        store is gone it is in the log alone, since what was done is done."""
+        entry = act(by, action, target, **(detail or {}))
+
+        async def work() -> None:
+            await self._follower.publish(await self._write(lambda state: state, entry))
+
+        try:
+            await self._change({"actor": entry.actor, "origin": entry.origin}, work)
+        except SluiceError as error:
+            logger.warning(
+                "%s %s, by %s from %s, is not in the audit trail: %s",
+                action, target, entry.actor, entry.origin, error.message,
+            )  # fmt: skip
 
     async def create_key(self, name: str, allow: Iterable[str], expires: float = 0.0, **by: Unpack[Caller]) -> Key:
         """The key with its secret, which nobody can tell again. `allow` as ``infer:churn-*``; `expires` in seconds

@@ -24,7 +24,7 @@ from gateway.control.desired import Desired
 from gateway.control.plane import ControlPlane
 from gateway.core.errors import InvalidArgument, NotFound, SluiceError, Unavailable
 from gateway.protocols.change import MAX_BODY, changed, document, number
-from gateway.protocols.doorman import Doorman, Guarded, rights
+from gateway.protocols.doorman import Doorman, Guarded, caller, rights
 from gateway.protocols.errors import on_error
 from gateway.protocols.keys import ApiKeys
 from gateway.protocols.oip.access import ADMIN, FREE, LOAD, READ, SPLIT
@@ -69,7 +69,7 @@ def admin_routes(
     """
     return [
         *Probes(render, content_type, ready, plane, detail).routes(),
-        *Workers(workers).routes(),
+        *Workers(plane, workers).routes(),
         *Models(plane, inventory).routes(),
         *TrafficSplits(plane).routes(),
         *VersionLabels(plane).routes(),
@@ -198,7 +198,8 @@ class Processes(Protocol):
 class Workers:
     """Without a supervisor there is one process, which cannot be replaced."""
 
-    def __init__(self, processes: Processes | None) -> None:
+    def __init__(self, plane: ControlPlane, processes: Processes | None) -> None:
+        self._plane = plane
         self._processes = processes
 
     def routes(self) -> list[Call]:
@@ -216,7 +217,9 @@ class Workers:
         """Answers when the new ones have taken over and the old ones are gone."""
         if self._processes is None:
             raise Unavailable("the server is one process, setting 'workers' makes it more")
-        await self._processes.recycle(request.path_params.get("slot"))
+        slot = request.path_params.get("slot")
+        await self._plane.note("workers.recycle", "*" if slot is None else str(slot), **caller(request, "admin"))
+        await self._processes.recycle(slot)
         return document({"workers": await self._processes.views()})
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Final, Protocol
 
@@ -10,9 +11,12 @@ from msgspec import Meta, Struct
 from starlette.requests import Request
 from starlette.responses import Response
 
+from gateway.protocols.doorman import caller
 from gateway.protocols.oip.access import ADMIN, READ
 from gateway.protocols.rest.body import parse, read
 from gateway.protocols.route import Call
+
+logger = logging.getLogger("sluice.control")
 
 MAX_BODY: Final = 1 << 16
 
@@ -67,15 +71,24 @@ class StreamRoutes:
     async def pause(self, request: Request) -> Response:
         body = parse(await read(request, MAX_BODY), PauseBody)
         await self._streams.pause(request.path_params["name"], body.reason)
+        _tell(request, "paused")
         return await self.show(request)
 
     async def resume(self, request: Request) -> Response:
         await self._streams.resume(request.path_params["name"])
+        _tell(request, "resumed")
         return await self.show(request)
 
     async def redrive(self, request: Request) -> Response:
         body = parse(await read(request, MAX_BODY), RedriveBody)
-        return _json(await self._streams.redrive(request.path_params["name"], body.limit))
+        done = await self._streams.redrive(request.path_params["name"], body.limit)
+        _tell(request, "redriven")
+        return _json(done)
+
+
+def _tell(request: Request, what: str) -> None:
+    by = caller(request, "admin")
+    logger.info("stream '%s' %s, by %s from %s", request.path_params["name"], what, by["actor"], by["origin"])
 
 
 def _json(document: Any) -> Response:

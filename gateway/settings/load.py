@@ -25,7 +25,15 @@ DEFAULT_FILE: Final = "sluice.yaml"
 
 #: variables that are of the command line and of clients, not of the server
 OTHER_VARIABLES: Final = frozenset(
-    {"SLUICE_CONFIG", "SLUICE_DEBUG", "SLUICE_URL", "SLUICE_ADMIN_URL", "SLUICE_CA_FILE", "SLUICE_CRASH_AT"}
+    {
+        "SLUICE_CONFIG",
+        "SLUICE_DEBUG",
+        "SLUICE_URL",
+        "SLUICE_API_KEY",
+        "SLUICE_ADMIN_URL",
+        "SLUICE_CA_FILE",
+        "SLUICE_CRASH_AT",
+    }
 )
 
 # What Kubernetes sets in every pod for a service "sluice" or "sluice-…"; SLUICE_ADMIN_PORT may be one.

@@ -48,6 +48,7 @@ _CLIENT = """\
 | `SLUICE_ADMIN_URL` | Where the admin port is, as `--admin-url`; else it is taken from the settings. |
 | `SLUICE_ADMIN_TOKEN` | The token, as `--token`; else it is taken from the settings and the state folder. |
 | `SLUICE_URL` | Where the REST port is, as `sluice infer --url`. |
+| `SLUICE_API_KEY` | The key that is presented there, as `sluice infer --api-key`. |
 | `SLUICE_CA_FILE` | PEM file: who signed the server's certificate, as `--ca-file`. |
 | `SLUICE_CRASH_AT` | For tests of what survives: where in a batch a process of streams kills itself. |
 | `SLUICE_DEBUG` | `1`: errors come with their traceback, as `--debug`. |

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from multiprocessing import shared_memory
 from pathlib import Path
 from typing import Any
@@ -217,3 +219,31 @@ def test_what_no_worker_can_start_with_ends_the_server(tmp_path: Path) -> None:
         (tmp_path / name).write_text("no certificate")
     told = _refused(tmp_path, tls_cert=str(tmp_path / "cert"), tls_key=str(tmp_path / "key"))
     assert "the TLS files cannot be used" in told.splitlines()[-1]
+
+
+def test_a_key_holds_in_every_worker_and_its_revocation_does_too(tmp_path: Path) -> None:
+    """Once the command returns, over fresh connections to whichever worker answers, and on those that are open."""
+    with fleet(tmp_path / "keys") as two:
+        url = f"{two.server.rest}/v2/models/m/infer"
+
+        def statuses(headers: dict[str, str], clients: list[httpx.Client]) -> set[int]:
+            fresh = {httpx.post(url, content=BODY, headers=headers).status_code for _ in range(40)}
+            return fresh | {client.post(url, content=BODY, headers=headers).status_code for client in clients * 2}
+
+        with ExitStack() as stack:
+            clients = [stack.enter_context(httpx.Client()) for _ in range(8)]
+            assert statuses({}, clients) == {200}
+            made = two.admin.post("/admin/v1/keys", json={"name": "ann", "allow": ["infer:m"]}).json()
+            key = {"x-api-key": made["key"]}
+            assert statuses({}, clients) == {401}
+            assert statuses(key, clients) == {200}
+            assert two.admin.delete("/admin/v1/keys/ann").status_code == 200
+            assert statuses(key, clients) == {401}
+            denied = two.metric("sluice_auth_denied_total")
+            assert denied == 2 * (40 + 16)
+            # one that begins afterwards knows it, too, and what its predecessor denied is still counted
+            pid = two.pids()[0]
+            os.kill(pid, signal.SIGKILL)
+            two.replaced(0, pid)
+            assert statuses(key, []) == {401}
+            assert two.metric("sluice_auth_denied_total") >= denied

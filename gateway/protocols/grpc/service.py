@@ -137,11 +137,11 @@ class InferenceService:
         return {"regions": {region.name: region._asdict() for region in found}}
 
     async def memory_register(self, request: Any, asker: Asker) -> Fields:
-        await self._calls.memory.register(request.name, request.key, request.offset, request.byte_size)
+        await self._calls.memory.register(request.name, request.key, request.offset, request.byte_size, asker.by)
         return {}
 
     async def memory_unregister(self, request: Any, asker: Asker) -> Fields:
-        await self._calls.memory.unregister(request.name)
+        await self._calls.memory.unregister(request.name, asker.by)
         return {}
 
     async def cuda_status(self, request: Any, asker: Asker) -> Fields:
@@ -159,13 +159,14 @@ class InferenceService:
     async def trace_setting(self, request: Any, asker: Asker) -> Fields:
         trace, model = self._calls.trace, request.model_name
         if request.settings:
-            await trace.change({name: list(setting.value) for name, setting in request.settings.items()}, model)
+            changes = {name: list(setting.value) for name, setting in request.settings.items()}
+            await trace.change(changes, model, asker.by)
         return {"settings": {name: {"value": values} for name, values in trace.current(model).items()}}
 
     async def log_settings(self, request: Any, asker: Asker) -> Fields:
         logging = self._calls.logging
         if request.settings:
-            await logging.change(_values(request.settings))
+            await logging.change(_values(request.settings), asker.by)
         current = msgspec.structs.asdict(logging.current())
         return {"settings": {name: {_KIND[type(value)]: value} for name, value in current.items()}}
 

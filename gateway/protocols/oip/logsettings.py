@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
+from gateway.control.caller import Caller, Note, unnoted
 from gateway.core.errors import InvalidArgument
 from gateway.protocols.oip.access import Gate, Need
 from gateway.telemetry import logs
@@ -49,19 +50,21 @@ class Muted(logging.Filter):
 class Logging:
     """The one state of the log settings, for every transport. `peers` are told of changes, if there are any."""
 
-    def __init__(self, gate: Gate, peers: Peers | None = None) -> None:
+    def __init__(self, gate: Gate, peers: Peers | None = None, note: Note = unnoted) -> None:
+        self._note = note
         self.need: Final = Need("admin", gate)
         self._peers = peers
         self._muted = Muted()
         self._verbose = 0
 
-    async def change(self, changes: Mapping[str, Any]) -> None:
+    async def change(self, changes: Mapping[str, Any], by: Caller) -> None:
         """Those that are named. Raises InvalidArgument that names the setting."""
         settings = _changed(self.current(), changes)
         if self._peers is None:
             self.apply(settings)
         else:
             await self._peers.set_logging(settings)
+        await self._note("logging.set", "", changes, **by)
 
     def current(self) -> LogSettings:
         threshold = logging.getLogger().getEffectiveLevel()

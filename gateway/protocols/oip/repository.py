@@ -36,6 +36,10 @@ class Control(Protocol):
 
     async def unload_model(self, model: str, **by: Unpack[Caller]) -> object: ...
 
+    async def note(
+        self, action: str, target: str, detail: Mapping[str, object] | None = None, **by: Unpack[Caller]
+    ) -> None: ...
+
 
 class ModelRepository:
     """need         of load and unload calls

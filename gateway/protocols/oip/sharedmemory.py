@@ -7,6 +7,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from gateway.codecs.sharedmemory import Regions, RegionStatus
+from gateway.control.caller import Caller, Note, unnoted
 from gateway.core.errors import InvalidArgument, NotFound
 from gateway.protocols.oip.access import READ, Gate, Need
 
@@ -20,7 +21,8 @@ class SystemSharedMemory:
     clients' memory, and needs the same.
     """
 
-    def __init__(self, regions: Regions, gate: Gate, peers: Peers | None = None) -> None:
+    def __init__(self, regions: Regions, gate: Gate, peers: Peers | None = None, note: Note = unnoted) -> None:
+        self._note = note
         self._regions = regions
         self._peers = peers
         self.need: Final = Need("admin", gate)
@@ -30,20 +32,22 @@ class SystemSharedMemory:
         """Raises NotFound."""
         return self._regions.status(name or None)
 
-    async def register(self, name: str, key: str, offset: int, byte_size: int) -> None:
+    async def register(self, name: str, key: str, offset: int, byte_size: int, by: Caller) -> None:
         """Raises InvalidArgument, ResourceExhausted."""
         if self._peers is None:
             self._regions.register(name, key, offset, byte_size)
         else:
             await self._peers.register(name, key, offset, byte_size)
+        await self._note("memory.register", name, {"key": key, "offset": offset, "byte_size": byte_size}, **by)
 
-    async def unregister(self, name: str) -> None:
+    async def unregister(self, name: str, by: Caller) -> None:
         if self._peers is not None:
             await self._peers.unregister(name)
         elif name:
             self._regions.unregister(name)
         else:
             self._regions.unregister_all()
+        await self._note("memory.unregister", name or "*", **by)
 
 
 def no_cuda_region(name: str) -> None:

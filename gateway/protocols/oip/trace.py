@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from gateway.control.caller import Caller, Note, unnoted
 from gateway.core.errors import InvalidArgument, PermissionDenied
 from gateway.models.manager import Manager
 from gateway.protocols.oip.access import Gate, Need
@@ -38,7 +39,15 @@ class Trace:
     told of changes, if there are any.
     """
 
-    def __init__(self, manager: Manager, gate: Gate, tracer: Tracer | None, peers: Peers | None = None) -> None:
+    def __init__(
+        self,
+        manager: Manager,
+        gate: Gate,
+        tracer: Tracer | None,
+        peers: Peers | None = None,
+        note: Note = unnoted,
+    ) -> None:
+        self._note = note
         self._manager = manager
         self._peers = peers
         self.need: Final = Need("admin", gate)
@@ -57,7 +66,7 @@ class Trace:
             **{name: [value] for name, value in FIXED.items()},
         }
 
-    async def change(self, changes: Changes, model: str) -> None:
+    async def change(self, changes: Changes, model: str, by: Caller) -> None:
         """All of them or none. Raises InvalidArgument naming the setting, PermissionDenied, NotFound, Unavailable."""
         self._check_model(model)
         if model:
@@ -81,6 +90,7 @@ class Trace:
             self.apply(sampling)
         else:
             await self._peers.set_sampling(sampling)
+        await self._note("trace.set", "", changes, **by)
 
     def apply(self, sampling: Sampling) -> None:
         """In this process."""

@@ -7,6 +7,7 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
+from gateway.protocols.doorman import caller
 from gateway.protocols.oip.access import READ
 from gateway.protocols.oip.logsettings import Logging
 from gateway.protocols.rest.body import parse, read, reply
@@ -24,5 +25,6 @@ class LoggingRoutes:
     async def settings(self, request: Request) -> Response:
         """GET tells them, POST changes those that are named; both answer with all of them."""
         if request.method == "POST":
-            await self._logging.change(parse(await read(request, self._max_body), dict[str, Any]))
+            changes = parse(await read(request, self._max_body), dict[str, Any])
+            await self._logging.change(changes, caller(request, "rest"))
         return reply(self._logging.current())

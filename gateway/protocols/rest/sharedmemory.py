@@ -8,6 +8,7 @@ from msgspec import Struct
 from starlette.requests import Request
 from starlette.responses import Response
 
+from gateway.protocols.doorman import caller
 from gateway.protocols.oip.access import READ
 from gateway.protocols.oip.sharedmemory import SystemSharedMemory, no_cuda_region, refuse_cuda
 from gateway.protocols.rest.body import empty, parse, read, reply
@@ -45,11 +46,12 @@ class SystemSharedMemoryRoutes:
 
     async def register(self, request: Request) -> Response:
         asked = parse(await read(request, self._max_body), Registration)
-        await self._memory.register(request.path_params["region"], asked.key, asked.offset, asked.byte_size)
+        region = request.path_params["region"]
+        await self._memory.register(region, asked.key, asked.offset, asked.byte_size, caller(request, "rest"))
         return empty()
 
     async def unregister(self, request: Request) -> Response:
-        await self._memory.unregister(request.path_params.get("region", ""))
+        await self._memory.unregister(request.path_params.get("region", ""), caller(request, "rest"))
         return empty()
 
 

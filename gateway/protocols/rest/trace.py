@@ -8,6 +8,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from gateway.core.errors import InvalidArgument
+from gateway.protocols.doorman import caller
 from gateway.protocols.oip.access import READ
 from gateway.protocols.oip.trace import Trace
 from gateway.protocols.rest.body import parse, read, reply
@@ -31,7 +32,8 @@ class TraceRoutes:
         model = request.path_params.get("model", "")
         if request.method == "POST":
             given = parse(await read(request, self._max_body), dict[str, Any])
-            await self._trace.change({name: _values(name, value) for name, value in given.items()}, model)
+            changes = {name: _values(name, value) for name, value in given.items()}
+            await self._trace.change(changes, model, caller(request, "rest"))
         current = self._trace.current(model)
         return reply({name: values if name == "trace_level" else values[0] for name, values in current.items()})
 

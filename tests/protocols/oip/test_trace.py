@@ -5,11 +5,13 @@ from typing import Any
 
 import pytest
 
+from gateway.control.caller import Caller
 from gateway.core.errors import InvalidArgument, PermissionDenied
 from gateway.protocols.oip.access import Gate
 from gateway.protocols.oip.trace import Trace
 from gateway.telemetry.tracing import Tracer
 
+BY: Caller = {"actor": "admin", "origin": "rest 127.0.0.1"}
 CONTEXT = b"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
 
@@ -28,23 +30,23 @@ def test_off() -> None:
         "trace_mode": ["opentelemetry"],
     }
     with pytest.raises(PermissionDenied, match=r"setting 'tracing\.endpoint' turns it on"):
-        asyncio.run(trace.change({"trace_rate": ["1"]}, ""))
+        asyncio.run(trace.change({"trace_rate": ["1"]}, "", BY))
 
 
 def test_rate_and_level_change_what_is_sampled_and_nothing_resets_them() -> None:
     tracer = Tracer("http://127.0.0.1:1", ratio=0.01)
     trace = _trace(tracer)
     assert trace.current("")["trace_rate"] == ["100"]
-    asyncio.run(trace.change({"trace_rate": ["1"], "trace_count": ["-1"]}, ""))
+    asyncio.run(trace.change({"trace_rate": ["1"], "trace_count": ["-1"]}, "", BY))
     assert tracer.sample(None) is not None
-    asyncio.run(trace.change({"trace_level": ["OFF"]}, ""))
+    asyncio.run(trace.change({"trace_level": ["OFF"]}, "", BY))
     assert trace.current("")["trace_level"] == ["OFF"]
     assert tracer.sample(CONTEXT) is None
-    asyncio.run(trace.change({"trace_level": ["TIMESTAMPS"], "trace_rate": ["0"]}, ""))
+    asyncio.run(trace.change({"trace_level": ["TIMESTAMPS"], "trace_rate": ["0"]}, "", BY))
     assert tracer.sample(None) is None
     assert tracer.sample(CONTEXT) is not None
-    asyncio.run(trace.change({"trace_level": ["OFF"], "trace_rate": ["7"]}, ""))
-    asyncio.run(trace.change({"trace_level": [], "trace_rate": []}, ""))
+    asyncio.run(trace.change({"trace_level": ["OFF"], "trace_rate": ["7"]}, "", BY))
+    asyncio.run(trace.change({"trace_level": [], "trace_rate": []}, "", BY))
     assert trace.current("")["trace_rate"] == ["100"]
     assert trace.current("")["trace_level"] == ["TIMESTAMPS"]
 
@@ -62,6 +64,6 @@ def test_rate_and_level_change_what_is_sampled_and_nothing_resets_them() -> None
 def test_what_cannot_be_set_changes_nothing(changes: dict[str, list[str]], message: str) -> None:
     tracer = Tracer("http://127.0.0.1:1", ratio=0.5)
     with pytest.raises(InvalidArgument) as failure:
-        asyncio.run(_trace(tracer).change({"trace_level": ["OFF"]} | changes, ""))
+        asyncio.run(_trace(tracer).change({"trace_level": ["OFF"]} | changes, "", BY))
     assert message in failure.value.message
     assert (tracer.enabled, tracer.ratio) == (True, 0.5)

@@ -6,6 +6,7 @@ import queue
 import time
 from collections.abc import Callable
 from itertools import count
+from multiprocessing import shared_memory
 
 import pytest
 from issuer import signed_with_public, token, unsigned
@@ -216,3 +217,34 @@ def test_every_change_tells_who_made_it(surface: Surface) -> None:
     ]
     assert key["key"] not in str(entries)
     assert surface.send("DELETE", f"{url}/labels/churn-a", bearer(TOKEN)).status_code == 200
+
+
+def test_what_is_no_state_is_in_the_trail_too(surface: Surface) -> None:
+    rest, admin = surface.server.rest, f"{surface.server.admin}/admin/v1"
+    key = bearer(surface.key("operator", "admin")["key"])
+    changes = pb.message("LogSettingsRequest")()
+    changes.settings["log_info"].bool_param = True
+    memory = shared_memory.SharedMemory(create=True, size=64)
+    region = f"{rest}/v2/systemsharedmemory/region/r"
+    try:
+        body = {"key": memory.name, "byte_size": 8}
+        for reply in (
+            surface.send("POST", f"{rest}/v2/logging", key, json={"log_verbose_level": 0}),
+            surface.send("POST", f"{region}/register", key, json=body),
+            surface.send("POST", f"{region}/unregister", key),
+        ):
+            assert reply.status_code == 200, reply.text
+    finally:
+        memory.close()
+        memory.unlink()
+    with surface.channel() as channel:
+        call = channel.unary_unary(f"/{SERVICE}/LogSettings")
+        call(changes.SerializeToString(), timeout=10, metadata=key.headers)
+        call(b"", timeout=10, metadata=key.headers)  # reading is no change
+    entries = surface.send("GET", f"{admin}/audit?limit=4", bearer(TOKEN)).json()["entries"]
+    assert [(e["actor"], e["origin"], e["action"], e["target"]) for e in entries] == [
+        ("key:operator", "grpc 127.0.0.1", "logging.set", ""),
+        ("key:operator", "rest 127.0.0.1", "memory.unregister", "r"),
+        ("key:operator", "rest 127.0.0.1", "memory.register", "r"),
+        ("key:operator", "rest 127.0.0.1", "logging.set", ""),
+    ]

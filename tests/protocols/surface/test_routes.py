@@ -6,6 +6,7 @@ import socket
 import ssl
 from collections.abc import Iterator
 from contextlib import suppress
+from types import SimpleNamespace
 from typing import Any, cast
 from urllib.parse import urlsplit
 
@@ -17,6 +18,7 @@ from starlette.routing import Route
 from surface import DENIED, OK, SERVICE, TOKEN, Credentials, Surface, bearer
 
 from gateway import pb
+from gateway.control.caller import unnoted
 from gateway.core.errors import Unauthenticated
 from gateway.protocols.admin import admin_routes
 from gateway.protocols.checkpoint import Checkpoint
@@ -41,7 +43,8 @@ OPEN_CALLS = {"ServerLive", "ServerReady"}
 
 def calls() -> Calls:
     restricted = Restricted(repository="open", shared_memory="open", logging="open", trace="open", load_files=True)
-    return Calls(NOTHING, NOTHING, ready=lambda: True, restricted=restricted)
+    control: Any = SimpleNamespace(note=unnoted)
+    return Calls(NOTHING, control, ready=lambda: True, restricted=restricted)
 
 
 def every_route() -> Iterator[tuple[Call, str]]:
