@@ -44,7 +44,6 @@ from gateway.protocols.views import model_view, models_view
 from gateway.settings import Settings
 from gateway.store.contract import State
 from gateway.telemetry import logs
-from gateway.telemetry.process import process_facts
 
 logger = logging.getLogger("sluice")
 
@@ -311,7 +310,6 @@ class Worker:
             await asyncio.sleep(max(EVERY, SHARE * (time.perf_counter() - began)))
 
     def _report(self) -> Report:
-        facts = process_facts()
         statistics = [(*key, pack(counted)) for key, counted in self._engine.manager.statistics()]
         page = self._metrics.collect()
         grpc = self._serving.grpc
@@ -322,7 +320,6 @@ class Worker:
         return Report(
             follower.state.revision,
             requests,
-            facts.resident_bytes,
             statistics,
             page.families,
             dict(follower.troubles()),

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from typing import Any, Literal
+from pathlib import Path
+from typing import Any, Final, Literal
 
 from gateway.control.channel import Channel
 from gateway.control.report import Report
 from gateway.control.spawn import Role, death
 
 logger = logging.getLogger("sluice.control")
+
+_PAGE: Final = os.sysconf("SC_PAGE_SIZE")
 
 State = Literal["spare", "starting", "ready", "draining", "ended"]
 
@@ -88,5 +92,13 @@ class Member:
             "uptime": round(time.monotonic() - self.started, 3),
             "revision": self.revision,
             "requests": report.requests if report else 0,
-            "memory": report.memory if report else 0,
+            "memory": _resident(self.pid),
         }
+
+
+def _resident(pid: int) -> int:
+    """Bytes; 0 for a process that is gone."""
+    try:
+        return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * _PAGE
+    except (OSError, IndexError):
+        return 0

@@ -22,7 +22,6 @@ _SUMS: Final = (
 
 class Report(msgspec.Struct, array_like=True):
     """requests    answered or refused, of both ports
-    memory      resident bytes
     counted     (model, version, `pack`ed statistics)
     families    a `Page`'s
     troubles    model → why it is not served as it is desired
@@ -30,7 +29,6 @@ class Report(msgspec.Struct, array_like=True):
 
     revision: int
     requests: int
-    memory: int
     counted: list[tuple[str, str, list[Any]]]
     families: list[tuple[Family, list[Sample]]]
     troubles: dict[str, str]

@@ -34,7 +34,7 @@ def _report(count: int, seconds: float = 0.0) -> Report:
     for family, value in samples:
         page.family(family)
         page.sample(family.name, "", value)
-    report = Report(1, count, 0, [("m", "1", pack(_statistics(count)))], page.families, {})
+    report = Report(1, count, [("m", "1", pack(_statistics(count)))], page.families, {})
     return msgspec.convert(msgspec.msgpack.decode(msgspec.msgpack.encode(report)), Report)
 
 

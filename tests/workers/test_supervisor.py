@@ -17,7 +17,7 @@ from typing import Any
 import httpx
 import numpy as np
 import pytest
-from fleets import BODY, Fleet, Load, fleet
+from fleets import BODY, TOKEN, Fleet, Load, fleet
 
 from gateway.client import Client, Refused
 
@@ -163,6 +163,24 @@ def test_a_worker_that_comes_later_serves_what_the_others_serve(two: Fleet) -> N
     finally:
         (two.server.models / "m" / "9" / "model.onnx").unlink()
         (two.server.models / "m" / "9").rmdir()
+
+
+def test_what_operators_type(two: Fleet) -> None:
+    def sluice(*arguments: str) -> str:
+        command = [sys.executable, "-m", "gateway.cli", "workers", *arguments]
+        return subprocess.run(
+            [*command, "--admin-url", two.server.admin, "--token", TOKEN],
+            env=os.environ | {"SLUICE_STATE": str(two.server.models)}, capture_output=True, text=True, check=True,
+        ).stdout  # fmt: skip
+
+    before = two.pids()
+    header, *lines = sluice("list").splitlines()
+    assert header.split() == ["slot", "role", "pid", "state", "uptime", "revision", "requests", "memory", "reason"]
+    assert [line.split()[:4] for line in lines[:2]] == [[str(n), "serving", str(before[n]), "ready"] for n in (0, 1)]
+    after = {line.split()[0]: line.split()[2] for line in sluice("recycle", "--slot", "1").splitlines()[1:3]}
+    assert after["0"] == str(before[0])
+    assert after["1"] != str(before[1])
+    assert len(json.loads(sluice("list", "--json"))["workers"]) >= 2
 
 
 def test_only_slots_that_are_there_can_be_recycled(two: Fleet) -> None:
