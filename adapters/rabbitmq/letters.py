@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Final
+
+from adapters.rabbitmq import dead_letter
 from adapters.rabbitmq.settings import RabbitInput, RabbitOutput
 from adapters.rabbitmq.source import RabbitSource
 from gateway.core.errors import InvalidArgument
-from gateway.core.stream import Context
+from gateway.core.stream import Batch, Context, Credit, Token
 
 
 class RabbitLetters(RabbitSource):
@@ -22,3 +25,10 @@ class RabbitLetters(RabbitSource):
             connect_seconds=settings.connect_seconds, queue=settings.routing_key,
         )  # fmt: skip
         super().__init__(given, context, ends=True)
+        self._records: Final = settings.dead_letters == "record"
+
+    async def read(self, credit: Credit) -> tuple[Batch, Token] | None:
+        found = await super().read(credit)
+        if found is None or not self._records:
+            return found
+        return dead_letter.letters(found[0]), found[1]

@@ -118,8 +118,8 @@ def table(headers: Headers) -> bytes:
 
 
 def build(
-    headers: Headers, *, mode: int, content_type: bytes = b"", correlation_id: bytes = b"", message_id: bytes = b"",
-    timestamp: int = 0,
+    headers: Headers, *, mode: int, content_type: bytes = b"", correlation_id: bytes = b"", reply_to: bytes = b"",
+    message_id: bytes = b"", timestamp: int = 0,
 ) -> bytes:  # fmt: skip
     """From the flags on. Short strings have at most 255 bytes; `timestamp` is in seconds."""
     flags = 0x1000
@@ -133,6 +133,9 @@ def build(
     if correlation_id:
         flags |= 0x0400
         parts.append(b"%c%b" % (len(correlation_id), correlation_id))
+    if reply_to:
+        flags |= 0x0200
+        parts.append(b"%c%b" % (len(reply_to), reply_to))
     if message_id:
         flags |= 0x0080
         parts.append(b"%c%b" % (len(message_id), message_id))

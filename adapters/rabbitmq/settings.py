@@ -145,6 +145,13 @@ class RabbitOutput(Broker, frozen=True, kw_only=True, forbid_unknown_fields=True
         ),
     ] = False
     content_type: Annotated[str, Meta(description="Said of each message.", max_length=255)] = ""
+    dead_letters: Annotated[
+        Literal["letter", "record"],
+        Meta(
+            description="What a dead letter is that goes there: a JSON document, or the message as it came with the"
+            " reason in its headers, as consumers of a dead-letter exchange expect it."
+        ),
+    ] = "letter"
     persistent: Annotated[bool, Meta(description="Messages outlive a restart of the broker.")] = True
     confirm_seconds: Annotated[
         float,

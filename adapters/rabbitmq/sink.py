@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from pamqp import commands
 
-from adapters.rabbitmq import properties
+from adapters.rabbitmq import dead_letter, properties
 from adapters.rabbitmq.link import Link
 from adapters.rabbitmq.publication import Publication
 from adapters.rabbitmq.settings import RabbitInput, RabbitOutput
@@ -83,6 +83,8 @@ class RabbitSink:
         wire = self._link.wire
         if wire.blocked:
             raise Transient(f"the broker takes no messages: {wire.blocked}")
+        if self._settings.dead_letters == "record":
+            rows = Rows(dead_letter.records(rows.batch), rows.source)
         batch = rows.batch
         key = rows.source.lane, rows.source.epoch, repr(rows.source.position)
         had = self._had.get(key, set())
@@ -137,6 +139,8 @@ class RabbitSink:
                 mode=self._mode,
                 content_type=self._content_type,
                 correlation_id=_property(headers, CORRELATION) if headers else b"",
+                # what is not the answer itself leaves it to who comes next
+                reply_to=_property(headers, REPLY_TO) if headers and method is self._default else b"",
                 message_id=_short(batch.ids[at].encode()),
                 timestamp=batch.timestamps[at] // 1000 if batch.timestamps else 0,
             )

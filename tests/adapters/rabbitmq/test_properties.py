@@ -73,5 +73,6 @@ def test_a_string_that_ends_beyond_its_header() -> None:
 
 
 def test_what_answers_a_request() -> None:
-    found = parse(build((("h", b"v"), ("amqp.reply_to", b"gone")), mode=2, correlation_id=b"7"))
-    assert found.as_headers() == (("h", b"v"), ("amqp.correlation_id", b"7"))
+    headers = (("h", b"v"), ("amqp.reply_to", b"no header of the message"))
+    found = parse(build(headers, mode=2, correlation_id=b"7", reply_to=b"q"))
+    assert found.as_headers() == (("h", b"v"), ("amqp.correlation_id", b"7"), ("amqp.reply_to", b"q"))

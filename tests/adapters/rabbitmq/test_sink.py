@@ -12,9 +12,10 @@ from queuecopy import CONTEXT, WIDE, Copy, connected, running, sink, source, unt
 from servers.proxy import Proxy
 from servers.rabbitmq import Queues
 
-from adapters.rabbitmq import RabbitInput, RabbitOutput, adapter
+from adapters.rabbitmq import RabbitInput, RabbitOutput, RabbitSink, adapter
+from gateway.core import letter
 from gateway.core.errors import InvalidArgument
-from gateway.core.stream import Batch, Credit, DataError, Rows, Token, Transient
+from gateway.core.stream import Batch, Credit, DataError, DeadLetter, Message, Rows, Token, Transient
 
 FROM = Token("lane", 1, 1)
 
@@ -254,6 +255,30 @@ def test_redrive_puts_a_message_back(rabbitmq: Queues, rabbitmq_queue: str) -> N
     (message,) = rabbitmq.take(rabbitmq_queue)
     assert message.body == b"1"
     assert message.properties["application_headers"] == {"h": "v"}
+
+
+def test_a_dead_letter_may_be_the_message_as_it_came(rabbitmq: Queues, rabbitmq_queue: str) -> None:
+    headers = (("h", b"v"), ("amqp.correlation_id", b"c"), ("amqp.reply_to", b"r"))
+    dead = DeadLetter(Message("m", b"\xff", None, headers, 5000), "it is broken", "in", "7", 2, "affine/2")
+
+    async def run() -> None:
+        assert adapter.letters is not None
+        given = RabbitOutput(url=rabbitmq.url, routing_key=rabbitmq_queue, dead_letters="record")
+        async with connected(RabbitSink(given, CONTEXT)) as out:
+            await out.write(Rows(Batch(["m"], [letter.encode(dead)]), Token("l", 1)))
+        async with connected(adapter.letters(given, CONTEXT, False)) as letters:
+            batch, _ = await letters.read(Credit(9, 1 << 20))
+            assert letter.decode(batch.values[0]) == dead
+
+    asyncio.run(run())
+    (message,) = rabbitmq.take(rabbitmq_queue)
+    assert message.body == b"\xff"
+    found = message.properties
+    assert (found["correlation_id"], found["reply_to"], found["message_id"]) == ("c", "r", "m")
+    assert found["application_headers"] == {
+        "h": "v", "sluice-reason": "it is broken", "sluice-lane": "in", "sluice-position": "7",
+        "sluice-attempts": "2", "sluice-model": "affine/2",
+    }  # fmt: skip
 
 
 def test_letters_are_given_back_and_end_with_the_last(rabbitmq: Queues, rabbitmq_queue: str) -> None:
