@@ -8,6 +8,7 @@ own, so that its CPU time is its own; CPU time is all threads', from the first r
     send_batch    the same by batches of a partition: the least that aiokafka can do
     confluent     librdkafka consumes and produces the same bytes
     latency       one record in flight: from the write of a record to its result at a reader that reads committed
+    hundred       connections and memory of a worker that has all 100 partitions
 
 `python -m loadtests.streams_kafka [--rounds N]`; SLUICE_TEST_KAFKA=host:port takes a broker that is there.
 """
@@ -29,6 +30,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
+import psutil
 import uvloop
 
 ROOT: Final = Path(__file__).parents[1]
@@ -82,10 +84,24 @@ async def sluice(given: argparse.Namespace) -> None:
         if given.pings:
             await _ping(given, runner)
             return
-        await runner.run()
+        before = psutil.Process().memory_info().rss
+        running = asyncio.create_task(runner.run())
+        if given.hundred:
+            await _held(runner, before)
+        await running
         status = runner.status()
         assert status.acknowledged == RECORDS, status
-        _told(begin[0], RECORDS)
+        if not given.hundred:
+            _told(begin[0], RECORDS)
+
+
+async def _held(runner: Any, before: int) -> None:
+    """Says what the worker holds when it is half-way."""
+    while runner.status().acknowledged < RECORDS // 2:  # noqa: ASYNC110 - nobody tells
+        await asyncio.sleep(0.05)
+    process = psutil.Process()
+    held = process.memory_info().rss - before
+    print(json.dumps({"connections": len(process.net_connections()), "megabytes": held / 2**20}))
 
 
 async def _ping(given: argparse.Namespace, runner: Any) -> None:
@@ -206,12 +222,14 @@ def broker() -> Iterator[Any]:
         yield running
 
 
-def run(topics: Any, models: Path, what: str, source: str, rows: int, *, pings: bool = False) -> dict[str, float]:
-    output, dead = topics.create(PARTITIONS), topics.create()
+def run(
+    topics: Any, models: Path, what: str, source: str, rows: int, *, partitions: int = PARTITIONS, flag: str = ""
+) -> dict[str, float]:
+    output, dead = topics.create(partitions), topics.create()
     command = [
         sys.executable, "-m", "loadtests.streams_kafka", "--worker", what, "--broker", topics.address,
         "--input", source, "--output", output, "--dead", dead, "--rows", str(rows), "--models", str(models),
-        *(["--pings"] if pings else []),
+        *([flag] if flag else []),
     ]  # fmt: skip
     done = subprocess.run(command, capture_output=True, text=True, timeout=300, cwd=ROOT)
     assert done.returncode == 0, done.stderr
@@ -220,12 +238,12 @@ def run(topics: Any, models: Path, what: str, source: str, rows: int, *, pings: 
     return found
 
 
-def fill(topics: Any) -> str:
+def fill(topics: Any, partitions: int = PARTITIONS) -> str:
     from loadtests.streams import texts
 
-    values, topic = texts(), topics.create(PARTITIONS)
-    for partition in range(PARTITIONS):
-        rows = range(partition, RECORDS, PARTITIONS)
+    values, topic = texts(), topics.create(partitions)
+    for partition in range(partitions):
+        rows = range(partition, RECORDS, partitions)
         topics.write(
             topic, [values[n % len(values)] for n in rows], [b"%d" % (n % 5000) for n in rows], partition=partition,
             **{"queue.buffering.max.messages": 1_000_000},
@@ -259,8 +277,16 @@ def drive(rounds: int, only: str) -> None:
                     print(f"{number} {name:34} {found['cpu']:6.2f} µs CPU {found['rate']:9,.0f} records/s", flush=True)
         for name, what in (("at least once", "least"), ("exactly once", "exactly")):
             if only in "latency":
-                found = run(topics, folder / "tree", what, topics.create(PARTITIONS), 1000, pings=True)
+                found = run(topics, folder / "tree", what, topics.create(PARTITIONS), 1000, flag="--pings")
                 print(f"  one in flight, {name:20} p50 {found['p50']:.1f} ms, p99 {found['p99']:.1f} ms", flush=True)
+        if only in "hundred":
+            many = fill(topics, 100)
+            for name, what in (("at least once", "least"), ("exactly once", "exactly")):
+                found = run(topics, folder / "tree", what, many, 1000, partitions=100, flag="--hundred")
+                print(
+                    f"  100 partitions, {name:15} {found['connections']:.0f} connections,"
+                    f" {found['megabytes']:.0f} MiB beyond the model", flush=True,
+                )  # fmt: skip
 
 
 def main() -> None:
@@ -274,6 +300,7 @@ def main() -> None:
     arguments.add_argument("--ahead", type=int, default=1)
     arguments.add_argument("--models", type=Path)
     arguments.add_argument("--pings", action="store_true")
+    arguments.add_argument("--hundred", action="store_true")
     given = arguments.parse_args()
     if given.worker:
         logging.basicConfig(level=logging.ERROR)

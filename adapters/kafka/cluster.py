@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import logging
 import ssl
 from typing import Any
-
-from aiokafka.errors import NotEnoughReplicasError
 
 from adapters.kafka.settings import Cluster, Tls
 from gateway.core.errors import InvalidArgument
@@ -48,25 +45,3 @@ def _tls(tls: Tls) -> ssl.SSLContext:
         raise InvalidArgument(f"tls: {files}: {error}") from error
     context.check_hostname = tls.verify_hostname
     return context
-
-
-class _Expected(logging.Filter):
-    """Kafka 4 answers the first produce of a transaction from a client as old as aiokafka so, while it looks whether
-    the transaction has that partition: a line in the log for each transaction, of which nothing follows."""
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        arguments = record.args if isinstance(record.args, tuple) else ()
-        return NotEnoughReplicasError not in arguments and not any(
-            isinstance(argument, str) and argument.startswith("NOT_ENOUGH_REPLICAS") for argument in arguments
-        )
-
-
-_EXPECTED = _Expected()
-
-
-def quiet() -> None:
-    """Keeps that line out of the log, and each step of each of aiokafka's clients; may be called again."""
-    logging.getLogger("aiokafka.producer.sender").addFilter(_EXPECTED)
-    whole = logging.getLogger("aiokafka")
-    if whole.level == logging.NOTSET:
-        whole.setLevel(logging.WARNING)

@@ -47,19 +47,29 @@ class Commits:
         self._waiting[tp] = offset
         self._some.set()
 
-    def forget(self, tp: TopicPartition) -> None:
-        self._waiting.pop(tp, None)
+    def clear(self) -> None:
+        """The partitions are another member's now."""
+        self._waiting.clear()
 
     async def flush(self) -> None:
-        """Commits what waits. Raises what aiokafka does; what was not committed waits on."""
+        """Commits what waits. Raises what aiokafka does; what was not committed waits on, unless it never can be."""
         async with self._one:
             waiting = dict(self._waiting)
             self._some.clear()
-            if waiting:
+            if not waiting:
+                return
+            try:
                 await self._consumer.commit(waiting)
-                for tp, offset in waiting.items():
-                    if self._waiting.get(tp) == offset:
-                        del self._waiting[tp]
+            except (CommitFailedError, IllegalStateError):
+                # The group is shared out anew: whoever has the partitions next goes on from the last commit.
+                self._done(waiting)
+                raise
+            self._done(waiting)
+
+    def _done(self, waiting: dict[TopicPartition, int]) -> None:
+        for tp, offset in waiting.items():
+            if self._waiting.get(tp) == offset:
+                del self._waiting[tp]
 
     async def _run(self) -> None:
         while True:
@@ -68,9 +78,8 @@ class Commits:
             try:
                 await self.flush()
                 self.error = None
-            except (CommitFailedError, IllegalStateError):
-                # The group is shared out anew: whoever has the partitions next goes on from the last commit.
-                self._waiting.clear()
+            except (CommitFailedError, IllegalStateError) as error:
+                log.info("offsets are not committed, what they cover comes again: %s", error)
             except FAILURES as error:
                 self._fail(error)
             await asyncio.sleep(max(0.0, self._interval - (time.monotonic() - began)))

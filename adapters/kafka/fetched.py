@@ -107,15 +107,18 @@ class Fetched:
         self._subscription._fetch_count = int(active)
         self._subscription._last_fetch_ended = time.monotonic()
 
-    async def wait(self, limit: float) -> None:
-        """Until something was fetched. Raises what befell the group."""
+    async def wait(self, limit: float) -> bool:
+        """Until something was fetched, or something else has changed; False if nothing has. Raises what befell the
+        group."""
         if self._fetcher._records and not self._subscription.reassignment_in_progress:
-            return
+            return True
         waiter = self._fetcher._create_fetch_waiter()
         try:
             await asyncio.wait([waiter], timeout=limit)
             if waiter.done():
                 waiter.result()
+                return True
+            return False
         finally:
             waiter.cancel()
 

@@ -98,8 +98,9 @@ class KafkaInput:
                         if self._until_end and member.ended():
                             return None
                         fetched.check()
-                        await fetched.wait(_GLANCE)
-                        member.look_after()
+                        came = await fetched.wait(_GLANCE)
+                        if not came:
+                            await member.look_after()
         finally:
             fetched.active(False)
 
@@ -129,7 +130,8 @@ class KafkaInput:
     def _trouble(self, member: Membership, tp: TopicPartition, error: Exception) -> None:
         if not isinstance(error, OffsetOutOfRangeError):
             raise error
-        # Deleted by the topic's retention: where to go on is found out anew, with a line in the log.
+        # Deleted by the topic's retention, or the topic is another: where to go on is found out anew.
+        member.lanes[tp].refused = True
         member.shut(member.lanes[tp])
 
     async def ack(self, token: Token) -> None:

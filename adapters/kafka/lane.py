@@ -19,6 +19,7 @@ class Lane:
     next    offset of the first record that was not handed out
     acked   offset up to which all is done with
     end     of the partition, when it was opened
+    refused the broker has not the offset that it was asked for
     since   ms since the epoch, when the last record that is done with was written; 0: not known
     """
 
@@ -28,6 +29,7 @@ class Lane:
         self.epoch = 0
         self.next = self.acked = self.end = 0
         self.since = 0
+        self.refused = False
         self.chunk: Chunk | None = None
         self._group = group
         self._partitions = 0
@@ -41,6 +43,7 @@ class Lane:
     def open(self, epoch: int, offset: int, end: int, partitions: int) -> None:
         self.epoch = epoch
         self.end = end
+        self.refused = False
         self.next = self.acked = offset
         self.chunk = None
         self._partitions = partitions

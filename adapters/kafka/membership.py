@@ -6,21 +6,24 @@ import asyncio
 import contextlib
 import itertools
 import logging
+import time
 from typing import Any, Final
 
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
 from aiokafka.coordinator.assignors.range import RangePartitionAssignor
 from aiokafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssignor
 from aiokafka.coordinator.assignors.sticky.sticky_assignor import StickyPartitionAssignor
-from aiokafka.errors import CommitFailedError, IllegalStateError
+from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaTimeoutError
 
-from adapters.kafka.cluster import connection, quiet
+from adapters.kafka.cluster import connection
 from adapters.kafka.commits import Commits
+from adapters.kafka.cut import cut
 from adapters.kafka.failure import FAILURES, NoTopicError, failure
 from adapters.kafka.fetched import Fetched
 from adapters.kafka.lane import Lane
 from adapters.kafka.output import KafkaOutput
 from adapters.kafka.position import lane_of, offset_of
+from adapters.kafka.quiet import quiet
 from adapters.kafka.settings import KafkaSource
 from gateway.core.stream import PositionStore
 
@@ -53,6 +56,8 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka h
         self._acked: Final = asyncio.Event()
         self.lanes: Final[dict[TopicPartition, Lane]] = {}
         self._gone: Final[set[str]] = set()
+        #: since when, in monotonic time, records at an offset wait and do not come
+        self._waiting: dict[TopicPartition, tuple[float, int]] = {}
         self.consumer: Final = AIOKafkaConsumer(
             **connection(settings, pipeline),
             group_id=group,
@@ -84,11 +89,23 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka h
         self.fetched = Fetched(self.consumer)
         self.consumer.subscribe(self._settings.topics, listener=self)
 
-    def look_after(self) -> None:
-        """Raises NoTopicError for one that is not there any more."""
+    async def look_after(self) -> None:
+        """When nothing has come for a while. Raises NoTopicError for a topic that is not there any more, and what
+        aiokafka does where no broker answers, or its consumer has stopped to fetch."""
         for topic in self._settings.topics:
             if not self.consumer.partitions_for_topic(topic):
                 raise NoTopicError(topic)
+        lanes = [lane for lane in self.lanes.values() if lane.epoch]
+        async with asyncio.timeout(self._settings.request_timeout):
+            ends = await self.consumer.end_offsets([lane.tp for lane in lanes])
+        now = time.monotonic()
+        waiting = {lane.tp: lane.next for lane in lanes if lane.next < ends[lane.tp]}
+        self._waiting = {tp: self._waiting.get(tp, (now, at)) for tp, at in waiting.items()}
+        for tp, (since, at) in self._waiting.items():
+            if at != waiting[tp]:
+                self._waiting[tp] = now, waiting[tp]
+            elif now - since > self._settings.request_timeout:
+                raise KafkaTimeoutError(f"records of {lane_of(tp.topic, tp.partition)} from {at} on are not fetched")
 
     # ---- partitions come
 
@@ -158,7 +175,8 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka h
         return offsets
 
     def _valid(self, lane: Lane, offset: int | None, first: int, last: int) -> int:
-        if offset is not None and first <= offset <= last:
+        """An offset behind the end is believed until the broker refuses it: a new leader may not know its end yet."""
+        if offset is not None and first <= offset and (offset <= last or not lane.refused):
             return offset
         begin = first if self._settings.start == "earliest" else last
         if offset is not None:
@@ -184,6 +202,7 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka h
                     self._acked.clear()
                     await self._acked.wait()
         await self._settle()
+        self.commits.clear()
         for lane in self.lanes.values():
             lane.close()
             self._gone.add(lane.name)
@@ -227,12 +246,20 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka h
             await self._settle()
         task = asyncio.create_task(self.consumer.stop())
         await asyncio.wait([task], timeout=self._settings.revoke_timeout)
-        while not task.done():
-            client: Any = self.consumer._client
-            await client.close()
-            await asyncio.wait([task], timeout=0.5)
+        if not task.done():
+            await self._cut(task)
         if not task.cancelled() and (error := task.exception()) is not None:
             log.warning("%s", failure(error, "leaving the group").message)
+
+    async def _cut(self, stopping: asyncio.Task[None]) -> None:
+        coordinator: Any = self.consumer._coordinator
+        fetcher: Any = self.consumer._fetcher
+        tasks = [stopping]
+        if coordinator is not None:
+            tasks += [coordinator._coordination_task, coordinator._heartbeat_task, coordinator._commit_refresh_task]
+        if fetcher is not None:
+            tasks += [fetcher._fetch_task, *fetcher._pending_tasks]
+        await cut(self.consumer._client, tasks)
 
 
 def _names(partitions: set[TopicPartition]) -> list[str]:

@@ -77,7 +77,7 @@ class KafkaOutput:
             old = self._lanes.pop(lane, None)
             if old is not None:
                 await old.close()
-            producer = self._producer(f"{self._prefix}-{lane.replace('/', '-')}")
+            producer = self._producer(f"{self._prefix}/{lane}")
             try:
                 await producer.start()
             except FAILURES as error:

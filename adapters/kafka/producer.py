@@ -12,9 +12,11 @@ from typing import Any, Final
 from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.producer import sender
 
-from adapters.kafka.cluster import connection, quiet
+from adapters.kafka.cluster import connection
+from adapters.kafka.cut import cut
 from adapters.kafka.failure import BAD, FAILURES, failure
 from adapters.kafka.packing import Packed, packed
+from adapters.kafka.quiet import quiet
 from adapters.kafka.settings import Cluster, Compression
 from gateway.core.stream import Batch, DataError
 
@@ -150,17 +152,7 @@ class Producer:
         """What aiokafka's `stop` does, but for waiting until brokers that may never come back have taken it all."""
         kafka = self.kafka
         kafka._closed = True
-        sender = kafka._sender.sender_task
-        while True:
-            await kafka.client.close()
-            update = kafka.client._md_update_fut
-            if update is not None and not update.done():
-                update.set_result(False)
-            if sender is None or sender.done():
-                break
-            # It waits for its requests when it is cancelled, and cancels one of them when it is again.
-            sender.cancel()
-            await asyncio.wait([sender], timeout=0.1)
+        await cut(kafka.client, [kafka._sender.sender_task])
         accumulator = kafka._message_accumulator
         for batch in [*accumulator._pending_batches, *itertools.chain(*accumulator._batches.values())]:
             batch.future.cancel()

@@ -57,11 +57,15 @@ class Transaction:
         await kafka.begin_transaction()
         offsets = {TopicPartition(position.topic, position.partition): position.offset}
         added = asyncio.ensure_future(kafka.send_offsets_to_transaction(offsets, position.group))
+        added.add_done_callback(_looked_at)
         try:
             await send(self._producer)
-        finally:
-            # Also when the records failed: what was begun has to be at its end before the transaction is.
-            await asyncio.wait([added])
+        except DataError:
+            await added  # what was begun has to be at its end before the transaction is
+            raise
+        except BaseException:
+            added.cancel()
+            raise
         await added
 
     async def _commit(self, what: str) -> None:
@@ -100,3 +104,9 @@ class Transaction:
             if not self._over:
                 self._over = "it was closed"
                 await self._producer.stop(soon=False)
+
+
+def _looked_at(task: asyncio.Future[None]) -> None:
+    """asyncio reports failures that nobody looked at."""
+    if not task.cancelled():
+        task.exception()

@@ -35,9 +35,9 @@ class Topics:
     def admin(self) -> AdminClient:
         return AdminClient({"bootstrap.servers": self.address, "log_level": 0})
 
-    def create(self, partitions: int = 1, **config: str) -> str:
+    def create(self, partitions: int = 1, name: str = "", **config: str) -> str:
         """An empty topic; `config` as in max_message_bytes="2000"."""
-        name = f"t-{token_hex(6)}"
+        name = name or f"t-{token_hex(6)}"
         options = {key.replace("_", "."): value for key, value in config.items()}
         new = NewTopic(name, num_partitions=partitions, replication_factor=1, config=options)
         admin = self.admin()  # it must outlive the answer
@@ -112,6 +112,14 @@ class Topics:
 
     def read(self, topic: str, isolation: str = "read_committed") -> list[Record]:
         return [(m.key(), m.value(), m.headers() or []) for m in self.messages(topic, isolation)]
+
+    def commit(self, group: str, topic: str, offset: int, partition: int = 0) -> None:
+        """Of a group that has no member."""
+        consumer = Consumer({"bootstrap.servers": self.address, "group.id": group, "enable.auto.commit": False})
+        try:
+            consumer.commit(offsets=[TopicPartition(topic, partition, offset)], asynchronous=False)
+        finally:
+            consumer.close()
 
     def committed(self, group: str, topic: str, partitions: int = 1) -> list[int]:
         """The group's offsets; -1001 where it has none."""

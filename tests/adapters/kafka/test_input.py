@@ -8,9 +8,11 @@ import time
 from typing import TYPE_CHECKING
 
 import pytest
+from confluent_kafka import KafkaException
 from contract.stands import Reader, cancelled, connected, run
 from kafka_sides import until
 from servers.server import installed
+from servers.server import until as waited_for
 
 from adapters.kafka.position import Position
 from gateway.core.errors import InvalidArgument
@@ -290,6 +292,94 @@ def test_the_broker_is_restarted_in_the_middle(own_kafka: Kafka, own_sides: Side
         async with connected(own_sides.input(topic)) as connector:
             await Reader(connector).nothing()
         assert len(found) == 150
+
+    run(test)
+    own_kafka.delete(topic)
+
+
+def test_a_topic_that_was_made_anew_is_read_from_its_start(
+    kafka: Topics, sides: Sides, caplog: pytest.LogCaptureFixture
+) -> None:
+    topic, group = kafka.create(), {"group": "of-its-own"}
+    kafka.write(topic, [b"%d" % n for n in range(10)])
+
+    async def test() -> None:
+        async with connected(sides.input(topic, **group)) as connector:
+            await messages(connector, 10)
+        # brokers forget the offsets of a topic that is deleted, but not where they are told them afterwards
+        kafka.delete(topic)
+        await asyncio.to_thread(_create, kafka, topic)
+        kafka.write(topic, [b"new"])
+        kafka.commit(group["group"], topic, 10)
+        async with connected(sides.input(topic, **group)) as connector:
+            assert [m.value for m in await messages(connector, 1)] == [b"new"]
+
+    run(test)
+    assert "offset 10 is not in it, which has 0 to 1; going on at 0" in caplog.text
+    kafka.delete(topic)
+
+
+def _create(kafka: Topics, topic: str) -> None:
+    """The broker may still be deleting the one before."""
+
+    def created() -> bool:
+        try:
+            kafka.create(name=topic)
+        except KafkaException:
+            return False
+        return True
+
+    waited_for(created)
+
+
+def test_a_consumer_that_fetches_nothing_is_made_anew(
+    kafka: Topics, sides: Sides, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    topic = kafka.create()
+    kafka.write(topic, [b"1"])
+    monkeypatch.setattr("adapters.kafka.input._GLANCE", 0.2)
+
+    async def test() -> None:
+        connector = sides.input(topic, request_timeout=1.5)
+        async with connected(connector):
+            await messages(connector, 1)
+            connector._member.consumer.pause(next(iter(connector._member.lanes)))
+            kafka.write(topic, [b"2"])
+            with pytest.raises(Transient, match=f"records of {topic}/0 from 1 on are not fetched"):
+                await messages(connector, 1)
+            await connector.connect()
+            assert [m.value for m in await messages(connector, 1)] == [b"2"]
+
+    run(test)
+    kafka.delete(topic)
+
+
+def test_brokers_that_are_silent_are_told_of(
+    own_kafka: Kafka, own_sides: Sides, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    topic = own_kafka.create()
+    own_kafka.write(topic, [b"1"])
+    monkeypatch.setattr("adapters.kafka.input._GLANCE", 0.2)
+
+    async def test() -> None:
+        async with connected(own_sides.input(topic, request_timeout=2.0)) as connector:
+            await messages(connector, 1)
+            own_kafka.pause()
+            try:
+                with pytest.raises(Transient, match="reading"):
+                    await messages(connector, 1)
+                with pytest.raises(Transient, match="connecting"):
+                    await connector.connect()
+            finally:
+                own_kafka.resume()
+            own_kafka.write(topic, [b"2"])
+            got: list[bytes | None] = []
+            while b"2" not in got:
+                try:
+                    await connector.connect()
+                    got += [m.value for m in await messages(connector, 1)]
+                except Transient:
+                    await asyncio.sleep(0.1)
 
     run(test)
     own_kafka.delete(topic)

@@ -66,7 +66,7 @@ def test_letters_are_given_once_and_then_there_are_none(kafka: Topics, sides: Si
             else:
                 await output.write(rows(Message("a", b"letter")))
         for expected in (1, 0):
-            async with connected(adapter.letters.open(settings, Context("p"))) as letters_:
+            async with connected(adapter.letters(settings, Context("p"), kept)) as letters_:
                 count = 0
                 while (found := await letters_.read(Credit(10, 1 << 20))) is not None:
                     count += len(found[0])

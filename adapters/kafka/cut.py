@@ -1,0 +1,26 @@
+"""Ends a client of aiokafka 0.14 whose brokers do not answer, and may never. Its own `stop` waits for them."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Iterable
+from typing import Any
+
+
+async def cut(client: Any, tasks: Iterable[asyncio.Task[Any] | None]) -> None:
+    """Closes the connections, and ends those tasks. Returns when all is gone."""
+    left = {task for task in tasks if task is not None}
+    while True:
+        with contextlib.suppress(OSError):
+            await client.close()
+        update = client._md_update_fut
+        if update is not None and not update.done():
+            update.set_result(False)  # nobody will any more, and tasks wait for it
+        left = {task for task in left if not task.done()}
+        if not left:
+            return
+        # Some wait for their requests when they are cancelled, and cancel one of those when they are again.
+        for task in left:
+            task.cancel()
+        await asyncio.wait(left, timeout=0.1)
