@@ -68,6 +68,8 @@ class Follower:
             logger.warning("%s", reason)
 
     async def follow(self, state: State) -> None:
+        # who lost a key has lost it, however long models take to load
+        self._take_keys(state.keys)
         old, new = self.desired, merge(self._settings, state)
         models = {*old.models(), *new.models()}
         for model in models:

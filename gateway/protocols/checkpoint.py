@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final, NamedTuple
 
 from gateway.core.access import Action
-from gateway.core.errors import ResourceExhausted, SluiceError
+from gateway.core.errors import ResourceExhausted, SluiceError, Unauthenticated
 from gateway.protocols.oip.access import INFER, Need
 from gateway.security.denial import Denials
 from gateway.security.guard import Guard, require
@@ -24,7 +25,7 @@ class Credentials(NamedTuple):
     token: bytes = b""
     certificate: Identity | None = None
     address: str = ""
-    problem: SluiceError | None = None
+    problem: str = ""
 
 
 class Checkpoint:
@@ -72,18 +73,32 @@ class Checkpoint:
             raise
         return principal
 
-    def foresee(self, need: Need, credentials: Credentials) -> None:
+    def foresee(self, need: Need, credentials: Credentials, what: str = "") -> None:
         """Raises what every such call of theirs would be answered, whichever model it names: the message need not be
         read then."""
         try:
             self._allowed(need, None, credentials, some=True)
         except UnknownKey as error:
             if error.looked is None:
-                self._deny(error, need, credentials, "")
+                self._deny(error, need, credentials, what)
             raise
         except SluiceError as error:
-            self._deny(error, need, credentials, "")
+            self._deny(error, need, credentials, what)
             raise
+
+    def rows(self, principal: Principal | None) -> Callable[[int], None] | None:
+        """What takes the rows of a request off its sender's quota, or raises; None where there is no such quota."""
+        if principal is None or principal.meter is None or principal.meter.rows is None:
+            return None
+
+        def take(rows: int) -> None:
+            try:
+                principal.take_rows(rows)
+            except SluiceError as error:
+                self.denials.add(self.port, error)
+                raise
+
+        return take
 
     def authenticate(self, credentials: Credentials) -> Principal:
         """Who calls what is not there: no more than that there is nothing, and that only to those who are known."""
@@ -116,9 +131,9 @@ class Checkpoint:
 
     def _who(self, credentials: Credentials) -> Principal:
         token = credentials.token
-        if credentials.problem is not None:
+        if credentials.problem:
             if self.guard.closed or self._always:
-                raise credentials.problem
+                raise Unauthenticated(credentials.problem)
             token = b""
         return self.guard.identify(token, credentials.certificate, credentials.address)
 

@@ -5,7 +5,7 @@ What a route needs is found by the routes themselves, so that there is one opini
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from starlette.requests import Request
@@ -84,6 +84,10 @@ class Doorman:
                 return None
         return principal
 
+    def rows(self, principal: Principal | None) -> Callable[[int], None] | None:
+        """As `Checkpoint.rows`."""
+        return self._checkpoint.rows(principal)
+
     # ---- every other route
 
     def admit(self, scope: Scope) -> None:
@@ -115,7 +119,7 @@ class Doorman:
         try:
             return Credentials(presented(headers), certificate, address)
         except Unauthenticated as problem:
-            return Credentials(b"", certificate, address, problem)
+            return Credentials(b"", certificate, address, problem.message)
 
     def _address(self, peer: str, forwarded: bytes) -> str:
         return self._origins.of(peer, forwarded.decode("latin-1")) if forwarded and self._origins else peer

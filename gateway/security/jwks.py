@@ -111,9 +111,14 @@ class Jwks:
             self._asked.clear()
             if self._looked is None:
                 self._looked = loop.create_future()
-            good = await self._take()
-            self._next = loop.time() + self._cooldown
-            self._tell()
+            try:
+                good = await self._take()
+            except Exception:
+                logger.exception("the issuer's keys cannot be read")
+                good = False
+            finally:
+                self._next = loop.time() + self._cooldown
+                self._tell()
             with suppress(TimeoutError):
                 async with asyncio.timeout(self._refresh if good else min(self._refresh, RETRY)):
                     await self._asked.wait()

@@ -25,7 +25,7 @@ class Entrance:
     def look(self, need: Need, connection: Connection, head: Head) -> None:
         """Raises what every such call with this head is answered, whatever its message says."""
         if need.action is not None and (self.checkpoint.guard.closed or need.gate is not None):
-            self.checkpoint.foresee(need, self.credentials(connection, head))
+            self.checkpoint.foresee(need, self.credentials(connection, head), head.path)
 
     def admit(self, need: Need, model: str | None, connection: Connection, head: Head) -> Asker:
         """Raises as `Checkpoint.admit` does."""
@@ -52,5 +52,5 @@ class Entrance:
             # what is no binary metadata was decoded byte by byte
             token = presented((name, str(value).encode("latin-1")) for name, value in fields)
         except Unauthenticated as problem:
-            return Credentials(b"", certificate, address, problem)
+            return Credentials(b"", certificate, address, problem.message)
         return Credentials(token, certificate, address)

@@ -166,7 +166,7 @@ class InferCall:
             credentials = terms.credentials or Credentials()
             terms.principal = principal = checkpoint.infer(request.model, credentials, terms.principal)
             if principal.meter is not None:
-                request.meter = principal.take_rows
+                request.meter = checkpoint.rows(principal)
         if self._deadline:
             left = self._deadline - time.monotonic()
             if left <= 0:

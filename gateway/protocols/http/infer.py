@@ -98,8 +98,8 @@ class InferExchange(Exchange):
         request.trace = self._trace
         if b"sluice-key" in fields:
             request.key = self._key()
-        if (principal := self.principal) is not None and principal.meter is not None:
-            request.meter = principal.take_rows
+        if (principal := self.principal) is not None and principal.meter is not None and service.doorman is not None:
+            request.meter = service.doorman.rows(principal)
         self._request = request
         service.dataplane.submit(request, self._done)
 

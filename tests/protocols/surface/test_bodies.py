@@ -186,3 +186,19 @@ def test_reflection_is_for_readers(closed: Server, key: str) -> None:
                 assert list(replies)
             codes[name] = replies.code().name
     assert codes == {"none": "UNAUTHENTICATED", "scorer": "PERMISSION_DENIED", "admin": "OK"}
+
+
+def test_who_tries_to_change_something_in_vain_is_in_the_log(models: Path, tmp_path: Path) -> None:
+    with running(models, tmp_path, admin_token=TOKEN) as server:
+        with grpc.insecure_channel(server.grpc) as channel, pytest.raises(grpc.RpcError):
+            channel.unary_unary(f"/{SERVICE}/RepositoryModelLoad")(b"", timeout=10)
+        httpx.post(f"{server.rest}{LOAD}", headers={"Authorization": "Bearer s3cret"})
+        httpx.put(f"{server.admin}/admin/v1/labels/affine", json={}, headers={"Authorization": "Bearer s3cret"})
+        httpx.get(f"{server.rest}/v2/models/none")
+        denied = [line for line in server.log().splitlines() if "denied: " in line]
+        assert [line.partition("denied: ")[2].partition(": ")[0] for line in denied] == [
+            f"/{SERVICE}/RepositoryModelLoad, from grpc 127.0.0.1",
+            f"POST {LOAD}, from rest 127.0.0.1",
+            "PUT /admin/v1/labels/affine, from admin 127.0.0.1",
+        ]
+        assert "s3cret" not in server.log()

@@ -98,6 +98,9 @@ def test_rows_of_both_ports_are_one_quota(server: Server) -> None:
         refused = client.post(url, json=body(1))
         assert refused.status_code == 429
         assert "quota of rows" in refused.json()["error"]
+        page = httpx.get(f"{server.admin}/metrics").text
+        assert 'sluice_auth_denied_total{port="rest",reason="quota"} 3' in page
+        assert 'sluice_auth_denied_total{port="grpc",reason="quota"} 1' in page
         assert client.get(f"{server.rest}/v2").status_code == 200
 
 
