@@ -98,7 +98,7 @@ class Reading:
                 if isinstance(self._framer, (Fixed, Rdw)) and values:
                     faults = {0: f"the file ends in the middle of a record, {len(data)} bytes after its beginning"}
         except DataError as error:
-            return self._broken(data, f"{error.message}; what follows in the file cannot be told apart")
+            return self._broken(f"{error.message}; what follows in the file cannot be told apart")
         if not values and not final:
             return None
         if values:
@@ -120,17 +120,18 @@ class Reading:
                 break
         return offset
 
-    def _broken(self, data: bytes, reason: str) -> Piece:
+    def _broken(self, reason: str) -> Piece:
         """The rest of the file as one record, which will be a dead letter."""
+        head = os.pread(self._file, KEPT, self.offset)
         where = f"at byte {self.offset} of {self.found.size}: {reason}"
-        return Piece([data[:KEPT]], {0: where}, self.ordinal, self.found.size, True)
+        return Piece([head], {0: where}, self.ordinal, self.found.size, True)
 
     def _beyond(self) -> Piece:
         """A record that is too long. Of lines, the next one begins after the next line end."""
-        head = os.pread(self._file, KEPT, self.offset)
         reason = f"it is longer than max_record_bytes, {self._limit}"
         if not isinstance(self._framer, Lines):
-            return self._broken(head, reason)
+            return self._broken(reason)
+        head = os.pread(self._file, KEPT, self.offset)
         at = self.offset + self._limit + FRAME
         while block := os.pread(self._file, BLOCK, at):
             end = block.find(b"\n")
