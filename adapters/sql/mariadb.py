@@ -6,6 +6,7 @@ import asyncio
 import re
 import ssl
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import chain
 from typing import Any, cast
 
@@ -32,6 +33,12 @@ AT_FAULT = frozenset(
 )
 #: rows of one statement
 CHUNK = 1000
+
+#: of a table's columns; SQLAlchemy tells those that differ from the table's
+_COLLATIONS = """
+    SELECT column_name, collation_name FROM information_schema.columns
+    WHERE table_schema = COALESCE(NULLIF(%s, ''), DATABASE()) AND table_name = %s
+"""
 
 
 class MariaDBConnection(Connection):
@@ -137,13 +144,18 @@ class MariaDB(Dialect):
 
         engine = create_async_engine("mysql+asyncmy://", async_creator=lend, poolclass=NullPool)
         try:
+            collations: dict[str, str] = {
+                row[0]: row[1] or "" for row in await connection.fetch(_COLLATIONS, (schema, name))
+            }
             async with engine.connect() as borrowed:
-                return await borrowed.run_sync(reflect, name, schema, field)
+                layout = await borrowed.run_sync(reflect, name, schema, field)
         except (SQLAlchemyError, *MariaDBConnection.errors) as error:
             raise Transient(f"{field}: cannot look at table '{name}': {error}") from error
         finally:
             await engine.dispose()
             connection.terminate()
+        columns = {n: replace(column, collation=collations.get(n, "")) for n, column in layout.columns.items()}
+        return replace(layout, columns=columns)
 
     def quote(self, name: str) -> str:
         return "`" + name.replace("`", "``").replace("%", "%%") + "`"
@@ -188,10 +200,9 @@ class MariaDB(Dialect):
         if change.fence is not None:
             fence = f" WHERE t.{self.quote(change.fence[0])} <=> %s"
             last = [self.value(layout[change.fence[0]], change.fence[1])]
-        first = ", ".join(
-            f"{self._typed(layout[name], name in change.match)} AS {self.quote(name)}" for name in columns
-        )
-        more = " UNION ALL SELECT " + ", ".join(["%s"] * len(columns))
+        typed = {name: self._typed(layout[name], name in change.match) for name in columns}
+        first = ", ".join(f"{mark} AS {self.quote(name)}" for name, mark in typed.items())
+        more = " UNION ALL SELECT " + ", ".join(typed.values())
         found = 0
         for start, stop in _chunks(connection, made):
             part = [column[start:stop] for column in made]

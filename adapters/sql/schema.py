@@ -98,7 +98,6 @@ def reflect(connection: Engine, name: str, schema: str, field: str) -> Layout:
             kind(type_),
             "" if isinstance(type_, types.NullType) else compiler.process(_bare(type_)),
             bool(each["nullable"]),
-            getattr(type_, "collation", None) or "",
         )
     first = {index["column_names"][0] for index in indexes if index["column_names"]} | set(key[:1])
     return Layout(name, schema, columns, tuple(key), frozenset(column for column in first if column))

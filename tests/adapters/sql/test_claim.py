@@ -3,12 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 
 import pytest
-from sql_database import CREDIT, Database, column, read, results
+from sql_database import CREDIT, Database, column, opened, read, results
 
 from gateway.core.errors import InvalidArgument
-from gateway.core.stream import Batch, DataError, DeadLetter, Delivery, Fenced, Rows, Token, Transient, guarantee
+from gateway.core.stream import (
+    Batch,
+    Credit,
+    DataError,
+    DeadLetter,
+    Delivery,
+    Fenced,
+    Rows,
+    Token,
+    Transient,
+    guarantee,
+)
 from gateway.core.table import Table
 
 
@@ -263,3 +275,65 @@ def test_a_null_marker_and_another_status_column(locking: Database) -> None:
 def test_sqlite_cannot_claim_and_says_what_can(sqlite: Database) -> None:
     with pytest.raises(InvalidArgument, match="use mode: lease"):
         sqlite.input()
+
+
+def test_a_key_that_is_none_is_told(locking: Database) -> None:
+    locking.claims(3)
+
+    async def go() -> None:
+        source, sink = locking.input(id=["status"]), locking.output()
+        await source.connect()
+        await sink.connect()
+        batch, token = await read(source, 1)
+        with pytest.raises(Transient, match="status of 'claims' name 3 rows where they should name 1"):
+            await sink.write(results(batch, token))
+        await source.close()
+        await sink.close()
+
+    asyncio.run(go())
+
+
+def test_rows_of_long_texts_are_read_within_the_credit(database: Database) -> None:
+    database.sql(
+        "CREATE TABLE claims (id bigint PRIMARY KEY, body text, status varchar(10) DEFAULT 'new', "
+        f"claimed_until {database.moment}, claimed_by varchar(32))"
+    )
+    database.sql("INSERT INTO claims (id, body) VALUES " + ", ".join(f"({i}, '{'x' * 10_000}')" for i in range(60)))
+
+    async def go() -> None:
+        source = database.input("lease", claims=64)
+        await source.connect()
+        sizes: list[int] = []
+        while sum(sizes) < 60:
+            found = await source.read(Credit(1000, 200_000))
+            assert found is not None
+            sizes.append(len(found[0]))
+        assert sizes[0] == 1
+        assert max(sizes) <= 20
+        assert len(sizes) <= 6
+        await source.close()
+
+    asyncio.run(go())
+
+
+def test_a_row_that_is_done_may_not_wait_again(sqlite: Database) -> None:
+    with pytest.raises(InvalidArgument, match="would wait again"):
+        sqlite.input("lease", status={"done": "new"})
+
+
+def test_an_index_that_is_missing_in_mariadb_is_told(
+    request: pytest.FixtureRequest, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with opened("mariadb", request, tmp_path) as database:
+        database.claims(1)
+
+        async def go() -> None:
+            source = database.input()
+            await source.connect()
+            await source.close()
+
+        asyncio.run(go())
+        assert not caplog.messages
+        database.sql("DROP INDEX claims_status ON claims")
+        asyncio.run(go())
+        assert "no index that begins with 'status'" in caplog.messages[0]

@@ -214,3 +214,20 @@ def test_dead_letters_are_given_back_and_taken_away(database: Database) -> None:
 
     asyncio.run(go())
     assert database.column("SELECT id FROM dead ORDER BY id") == ["x2", "x3", "x4"]
+
+
+def test_the_row_that_is_refused_is_named_though_others_were_there_twice(database: Database) -> None:
+    scores(database)
+
+    async def go() -> None:
+        sink = database.output("results", table="scores", id="record")
+        await sink.connect()
+        with pytest.raises(DataError) as wrong:
+            await sink.write(rows(["a", "a", "b", "c"], score=[1.0, 2.0, 3.0, "four"]))
+        assert wrong.value.record == 3
+        with pytest.raises(DataError) as large:
+            await sink.write(rows(["a", "a", "b", "c", "d"], score=[1.0, 2.0, 3.0, 950.0, 4.0]))
+        assert large.value.record == 3
+        await sink.close()
+
+    asyncio.run(go())

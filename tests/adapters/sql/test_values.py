@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, date, datetime, timedelta, timezone
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sql_database import Database, column, read
+from sql_database import Database, column, opened, read
 
 from adapters.sql.schema import Column, Kind
 from adapters.sql.values import convert
@@ -224,3 +225,63 @@ def test_odd_names_are_names(database: Database) -> None:
             await each.close()
 
     asyncio.run(go())
+
+
+@pytest.fixture
+def maria(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Database]:
+    with opened("mariadb", request, tmp_path) as found:
+        yield found
+
+
+def test_a_small_number_that_is_no_boolean_is_a_number(maria: Database) -> None:
+    maria.claims(3)
+    maria.sql("ALTER TABLE claims ADD flag boolean; UPDATE claims SET flag = CASE id WHEN 1 THEN 1 WHEN 2 THEN 5 END")
+
+    async def go() -> None:
+        source = maria.input()
+        await source.connect()
+        batch, _ = await read(source)
+        assert list(column(batch, "flag")) == [True, 5, None]
+        await source.close()
+
+    asyncio.run(go())
+
+
+@pytest.mark.parametrize("charset", ["latin1", "utf8mb3", "utf8mb4 COLLATE utf8mb4_unicode_ci", "utf8mb4"])
+def test_keys_of_any_character_set_are_found(charset: str, maria: Database) -> None:
+    maria.sql(
+        "CREATE TABLE claims (id varchar(20) PRIMARY KEY, score double, status varchar(10) DEFAULT 'new', "
+        f"word varchar(20), KEY (status)) CHARACTER SET {charset}; INSERT INTO claims (id) VALUES ('é'), ('b'), ('ü c')"
+    )
+
+    async def go() -> None:
+        source, sink = maria.input(), maria.output()
+        await source.connect()
+        await sink.connect()
+        batch, token = await read(source)
+        values = Table(("score", "word"), [[1.0, 2.0, 3.0], list(column(batch, "id"))])
+        await sink.write(Rows(Batch(batch.ids, values), token))
+        await source.ack(token)
+        await source.close()
+        await sink.close()
+
+    asyncio.run(go())
+    assert maria.column("SELECT count(*) FROM claims WHERE status = 'done' AND word = id") == ["3"]
+
+
+def test_rows_are_shared_out_over_statements_by_their_size(maria: Database) -> None:
+    maria.sql("CREATE TABLE t (id int PRIMARY KEY, body longtext)")
+
+    async def go() -> None:
+        sink = maria.output("insert", table="t")
+        await sink.connect()
+        body = ["'" * 300_000] * 40
+        await sink.write(Rows(Batch([""] * 40, Table(("id", "body"), [list(range(40)), body])), Token("t", 1)))
+        body = ["x", "y" * 5_000_000]
+        with pytest.raises(DataError, match="max_allowed_packet") as refused:
+            await sink.write(Rows(Batch(["", ""], Table(("id", "body"), [[50, 51], body])), Token("t", 1)))
+        assert refused.value.record == 1
+        await sink.close()
+
+    asyncio.run(go())
+    assert maria.column("SELECT count(*) FROM t WHERE length(body) = 300000") == ["40"]
