@@ -334,7 +334,7 @@ class Workers:
         report = msgspec.convert(body, Report)
         member.report = report
         member.troubles = report.troubles
-        member.revision = max(member.revision, report.revision)
+        member.revision = report.revision
         if member.state not in ("spare", "ended"):
             self.tally.heard(member, f"worker-{member.slot}", report)
 
