@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import subprocess
 import urllib.request
 from dataclasses import dataclass
@@ -40,12 +41,13 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One measurement. Latencies in ms, CPU in µs a request over the server's process tree."""
+    """One measurement. Latencies in ms, CPU in µs a request: over the server's process tree, and of the load itself."""
 
     rate: float
     p50: float
     p99: float
     cpu: float
+    load_cpu: float = 0.0
 
 
 def apply(server: Process, request: Request, connections: int, seconds: float, cores: str = str(LOAD_CORE)) -> Sample:
@@ -66,7 +68,7 @@ def apply(server: Process, request: Request, connections: int, seconds: float, c
         f"-c{connections}",
         "--timeout=20s",
     ]
-    before = server.cpu()
+    before, own = server.cpu(), _own_cpu()
     output = subprocess.run(
         [*command, f"-d{seconds:g}s", "-s", script, request.url],
         env=environment, capture_output=True, text=True, check=True,
@@ -80,4 +82,11 @@ def apply(server: Process, request: Request, connections: int, seconds: float, c
         p50=told["p50"] / 1e3,
         p99=told["p99"] / 1e3,
         cpu=used / told["requests"] * 1e6,
+        load_cpu=(_own_cpu() - own) / told["requests"] * 1e6,
     )
+
+
+def _own_cpu() -> float:
+    """Seconds of what this process has waited for."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime

@@ -37,21 +37,38 @@ def _server(folder: Folder, models: str, workers: int, **settings: Any) -> Sluic
 
 
 def ratios(folder: Folder, report: Report, rounds: int, seconds: float) -> None:
-    for name, models, required in (("T", "tree", 1.4), ("M", "nets", 1.6)):
+    for name, models, connections, required in (
+        ("T", "tree", 64, 1.4),
+        ("T", "tree", 128, 1.4),
+        ("M", "nets", 64, 1.6),
+    ):
         settings = TREE_SETTINGS if name == "T" else {}
         samples: dict[str, list[Sample]] = {"1 worker": [], "2 workers": []}
         with _server(folder, models, 1, **settings) as one, _server(folder, models, 2, **settings) as two:
             for server in (one, two):
-                apply(server, folder.request(server.infer(name), name), 64, 1, CORES)
+                apply(server, folder.request(server.infer(name), name), connections, 1, CORES)
             for number in range(rounds):
                 for label, server in (("1 worker", one), ("2 workers", two)):
                     request = folder.request(server.infer(name), name)
-                    samples[label].append(apply(server, request, 64, seconds, CORES))
+                    samples[label].append(apply(server, request, connections, seconds, CORES))
                 told = ", ".join(f"{label} {each[-1].rate:,.0f}/s" for label, each in samples.items())
-                print(f"{name}, round {number + 1}: {told}", file=sys.stderr)
-        values = [b.rate / a.rate for a, b in zip(samples["1 worker"], samples["2 workers"], strict=True)]
-        report.figures.append(Figure(f"REST, {name}, 64 connections: two workers / one", values, required))
-        report.samples[name] = samples
+                print(f"{name}, {connections} connections, round {number + 1}: {told}", file=sys.stderr)
+        pairs = [*zip(samples["1 worker"], samples["2 workers"], strict=True)]
+        report.figures += [
+            Figure(
+                f"REST, {name}, {connections} connections: two workers / one",
+                [b.rate / a.rate for a, b in pairs],
+                required,
+            ),
+            Figure("the same by CPU a request, load included", [_by_cpu(a, b) for a, b in pairs]),
+        ]
+        report.samples[f"{name}, {connections} connections"] = samples
+
+
+def _by_cpu(one: Sample, two: Sample) -> float:
+    """What two cores would have given to both, had nobody else been there: one worker has one of them at most."""
+    alone = min(1 / one.cpu, 2 / (one.cpu + one.load_cpu))
+    return 2 / (two.cpu + two.load_cpu) / alone
 
 
 @dataclass(slots=True)
