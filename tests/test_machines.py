@@ -160,6 +160,25 @@ def test_a_machine_that_cannot_serve_what_is_desired_is_named(
         assert split(a, "2", wait=10).status_code == 200
 
 
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_a_version_that_comes_later_is_taken_up(
+    models: Path, tmp_path: Path, postgresql_database: str, workers: str
+) -> None:
+    other = tmp_path / "other"
+    gateways.put(other, "m", 1, small_models.affine(1))
+    with (
+        gateway(models, tmp_path, postgresql_database, "a") as a,
+        gateway(other, tmp_path, postgresql_database, "b", workers=workers) as b,
+    ):
+        assert split(a, "1", "2", wait=20).status_code == 503
+        # written aside, and brought in whole
+        gateways.put(tmp_path / "aside", "m", 2, small_models.affine(2))
+        (tmp_path / "aside" / "m" / "2").rename(other / "m" / "2")
+        until(lambda: answer(b) == "2", 30)
+        assert split(a, "1", "2", wait=20).status_code == 200
+        assert admin(b, "GET", "/machines").json()["machines"][1]["troubles"] == {}
+
+
 def test_a_key_opens_and_its_revocation_closes_every_machine(
     models: Path, tmp_path: Path, postgresql_database: str
 ) -> None:

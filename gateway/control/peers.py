@@ -20,6 +20,8 @@ logger = logging.getLogger("sluice.control")
 POLL: Final = 1.0
 #: seconds between two tries to reach a store that is gone: at first, at most
 FIRST_PAUSE, MOST_PAUSE = 0.1, 3.0
+#: seconds between two tries to serve what is desired and could not be served, as a version whose files come later
+AGAIN: Final = 5.0
 #: seconds to take leave in
 LEAVE_LIMIT: Final = 1.0
 
@@ -39,8 +41,8 @@ class Followed(Protocol):
         """Model → why it is not served here as it is desired."""
         ...
 
-    async def catch_up(self) -> None:
-        """Reads the store and follows it, wherever it leads."""
+    async def catch_up(self, *, again: bool = False) -> None:
+        """Reads the store and follows it, wherever it leads; `again` even if it leads nowhere new."""
         ...
 
 
@@ -66,6 +68,7 @@ class Peers:
         self._task: asyncio.Task[None] | None = None
         self._catching: asyncio.Task[None] | None = None
         self._channel: Channel | None = None
+        self._tried = time.monotonic()
         self._news = asyncio.Event()
         self._waiting: set[asyncio.Event] = set()
         self.contact = Contact(False, time.time())
@@ -160,11 +163,13 @@ class Peers:
         try:
             while True:
                 self._news.clear()
-                newest = await channel.tell(self._plane.in_force, self._plane.troubles())
+                troubles = self._plane.troubles()
+                newest = await channel.tell(self._plane.in_force, troubles)
                 self._up(newest)
-                if newest != self._plane.state.revision and (not self._catching or self._catching.done()):
+                again = bool(troubles) and time.monotonic() > self._tried + AGAIN
+                if (again or newest != self._plane.state.revision) and (not self._catching or self._catching.done()):
                     # loading may take minutes, in which this gateway goes on saying that it lives
-                    self._catching = asyncio.create_task(self._catch_up())
+                    self._catching = asyncio.create_task(self._catch_up(again))
                 try:
                     async with asyncio.timeout(POLL):
                         await self._news.wait()
@@ -177,15 +182,16 @@ class Peers:
                     await channel.leave()
             raise
 
-    async def _catch_up(self) -> None:
+    async def _catch_up(self, again: bool) -> None:
         before = self._plane.state.revision
         try:
-            await self._plane.catch_up()
+            await self._plane.catch_up(again=again)
         except SluiceError as error:
             logger.warning("revision %d cannot be followed yet: %s", self.contact.revision, error.message)
             return
         if self._plane.state.revision != before:
             logger.info("revision %d: followed, from %d", self._plane.state.revision, before)
+        self._tried = time.monotonic()
         self._news.set()
 
     def _hear(self) -> None:

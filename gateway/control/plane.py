@@ -104,11 +104,15 @@ class ControlPlane:
 
         await self.in_turn(work())
 
-    async def catch_up(self) -> None:
-        """Follows the store, where it has moved without this gateway; back, too, as after a restore."""
+    async def catch_up(self, *, again: bool = False) -> None:
+        """Follows the store, where it has moved without this gateway; back, too, as after a restore.
+
+        again   tries once more what could not be served, even if the store has not moved
+        """
 
         async def work() -> None:
-            await self._follow_store()
+            if not await self._follow_store() and again:
+                await self._follower.follow(self.state)
 
         await self.in_turn(work())
 
