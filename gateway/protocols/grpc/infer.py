@@ -228,6 +228,7 @@ class InferCall:
                 "infer %s", error.code if error else "OK",
                 extra={
                     "client": self._terms.client,
+                    **({"caller": self._terms.principal.name} if self._terms.principal is not None else {}),
                     "model": request.model if request else "",
                     "version": outcome.version if isinstance(outcome, InferResponse) else _version(request),
                     "request_id": request.id if request else "",

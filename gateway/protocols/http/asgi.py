@@ -187,9 +187,10 @@ class AsgiExchange(Exchange):
     def _count(self) -> None:
         self.wire.service.statuses[self._status] += 1
         if self.wire.service.access_log:
-            access.info(
-                "%s %s %d", self._method, _printable(self._url), self._status, extra={"client": self.wire.client}
-            )
+            principal = self._scope.get("principal")
+            caller = {"caller": principal.name} if principal is not None else {}
+            extra = {"client": self.wire.client, **caller}
+            access.info("%s %s %d", self._method, _printable(self._url), self._status, extra=extra)
 
 
 def _printable(url: bytes) -> str:

@@ -154,6 +154,7 @@ class InferExchange(Exchange):
                 "infer %s", error.code if error else "OK",
                 extra={
                     "client": self.wire.client,
+                    **({"caller": self.principal.name} if self.principal is not None else {}),
                     "model": self._target[0],
                     "version": outcome.version if isinstance(outcome, InferResponse) else self._target[1],
                     "request_id": request.id if request else "",
