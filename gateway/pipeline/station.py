@@ -208,7 +208,7 @@ class Station:
     def state(self) -> str:
         if self._runner is not None:
             return self._runner.status().state
-        if self._last is not None and self._last.state in ("finished", "stopped") and not self._reason:
+        if self._last is not None and (self._stopping or self._last.state == "finished"):
             return self._last.state
         if self._reason:
             return "waiting"

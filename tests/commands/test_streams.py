@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import signal
@@ -242,6 +243,21 @@ class TestRun:
                 until(lambda: len(place.results()) == 10, what="10 results")
                 assert second.view()["epoch"] == 2
 
+    def test_one_that_was_stopped_past_its_lease_writes_nothing_when_it_goes_on(self, place: Place) -> None:
+        place.stream("double", "affine", "batching: {rows: 5}\n")
+        with running(place) as first, running(place) as second:
+            first.await_state("running")
+            place.feed("a.jsonl", place.records(0, 3000))
+            until(lambda: first.view()["records"]["written"] > 20, what="some records")
+            _stop_between_entries(first, place)
+            # the lease runs out, and the other one goes on where the first was
+            until((place.folder / "in" / "done" / "a.jsonl").exists, 60, what="the file's end")
+            assert 0 < second.view()["records"]["written"] < 3000
+            first.process.send_signal(signal.SIGCONT)
+            first.await_state("standby")
+        assert [result["id"] for result in place.results()] == list(range(3000))
+        assert "the lease is lost" in first.text()
+
     def test_labels_that_are_set_elsewhere_are_followed(self, place: Place) -> None:
         place.stream("double", "{name: affine, version: chosen}")
         (place.folder / "sluice.yaml").write_text("labels: {affine: {chosen: 1}}\n")
@@ -308,6 +324,23 @@ class TestServe:
         )  # fmt: skip
         assert done.returncode == 2
         assert "double.yaml:4: model: there is no model 'none' in 'models'" in done.stderr
+
+
+def _stop_between_entries(process: Running, place: Place) -> None:
+    """In the middle of an entry it has the journal's lock, and the other one would wait for it with a message."""
+    (lock,) = (place.folder / "out" / ".sluice" / "double").glob("*.lock")
+
+    def stopped() -> bool:
+        process.process.send_signal(signal.SIGSTOP)
+        with lock.open("rb") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                process.process.send_signal(signal.SIGCONT)
+                return False
+        return True
+
+    until(stopped, what="a stop between two entries")
 
 
 def _stream_workers(parent: int) -> list[int]:
