@@ -225,7 +225,7 @@ class MemoryInput:
         batch = self._topic.lanes[lane].part(start, start + credit.rows)
         if batch.nbytes > credit.nbytes:
             rows = nbytes = 0
-            while nbytes <= credit.nbytes:
+            while nbytes <= credit.nbytes and rows < len(batch):
                 nbytes += len(batch.values[rows] or b"")
                 rows += 1
             batch = batch.part(0, rows)

@@ -91,10 +91,13 @@ class Batch:
 
     @property
     def nbytes(self) -> int:
-        """Bytes of the values, for the credits; of a Table, 8 a field."""
+        """Bytes of values, keys and headers, for the credits; of a Table, 8 a field."""
+        total = sum(map(len, filter(None, self.keys)))
+        if self.headers:
+            total += sum(len(value) for headers in self.headers for _, value in headers)
         if isinstance(self.values, Table):
-            return 8 * len(self.values) * len(self.values.names)
-        return sum(map(len, filter(None, self.values)))
+            return total + 8 * len(self.values) * len(self.values.names)
+        return total + sum(map(len, filter(None, self.values)))
 
     def __getitem__(self, at: int) -> Message:
         return Message(

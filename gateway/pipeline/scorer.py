@@ -5,6 +5,7 @@ The whole way is columnar: what is done for each record by itself is done for th
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from typing import Final, Protocol
 
@@ -12,7 +13,7 @@ import numpy as np
 
 from gateway.codecs.records.columns import VERSION, Columns, Decoder, Encoder
 from gateway.codecs.records.mapping import Mapping
-from gateway.core.errors import InvalidArgument, Unavailable
+from gateway.core.errors import InvalidArgument, SluiceError, Unavailable
 from gateway.core.signature import Signature
 from gateway.core.stream import Batch, taken
 from gateway.core.tensor import Array
@@ -21,6 +22,8 @@ from gateway.pipeline.answers import Answers, spread
 from gateway.pipeline.crashpoint import crash
 from gateway.pipeline.scored import Scored
 from gateway.pipeline.stamp import stamped
+
+logger = logging.getLogger("sluice.streams")
 
 
 class WholeRequests(Protocol):
@@ -67,7 +70,24 @@ class Scorer:
         return f"{self._model}/{self._version}" if self._version else self._model
 
     async def score(self, batch: Batch) -> Scored:
-        """Raises SluiceError where no record is at fault, but the model is not there, or not as it should be."""
+        """Raises SluiceError where no record is at fault, but the model is not there, or not as it should be.
+
+        A record that a codec breaks down on is found by halves: it is a dead letter, and not the end of the pipeline.
+        """
+        try:
+            return await self._score(batch)
+        except SluiceError:
+            raise
+        except Exception as error:
+            if len(batch) == 1:
+                logger.exception("model '%s': record '%s' cannot be scored", self._model, batch.ids[0])
+                return Scored(Batch((), ()), (), {0: f"it cannot be scored: {type(error).__name__}: {error}"[:500]})
+        middle = len(batch) // 2
+        return _joined(
+            await self.score(batch.part(0, middle)), middle, await self.score(batch.part(middle, len(batch)))
+        )
+
+    async def _score(self, batch: Batch) -> Scored:
         columns = self._decode(batch)
         if crash is not None:
             crash.reach("after-decode")
@@ -167,6 +187,15 @@ class Scorer:
         if self._stamp:
             headers = stamped(whole, self._model, _answered(good))
         return Scored(Batch(whole.ids, values, whole.keys, headers, whole.timestamps), rows, errors)
+
+
+def _joined(first: Scored, rows: int, second: Scored) -> Scored:
+    """What came of two parts of a batch, the first of which has so many rows."""
+    return Scored(
+        Batch.joined([part.batch for part in (first, second) if len(part.batch)] or [first.batch]),
+        [*first.rows, *(rows + row for row in second.rows)],
+        {**first.errors, **{rows + row: reason for row, reason in second.errors.items()}},
+    )
 
 
 def _keys(batch: Batch) -> Sequence[str]:

@@ -19,6 +19,7 @@ from gateway.core.stream import (
     at_fault,
     guarantee,
 )
+from gateway.core.table import Table
 
 KAFKA = Source("topic 'in'", domain="kafka:a", stable_ids=True, positions=True, ordered=True)
 TABLE = Source("table 'rows'", domain="postgresql:a", stable_ids=True)
@@ -99,7 +100,7 @@ def test_a_batch_is_columns_of_messages() -> None:
     messages = [Message("1", b"a", b"k", (("h", b"v"),), 5), Message("2", None), Message("3", b"ccc")]
     batch = Batch.of(messages)
     assert len(batch) == 3
-    assert batch.nbytes == 4
+    assert batch.nbytes == 6
     assert [batch[i] for i in range(3)] == messages
     assert [batch.take([2, 0])[i] for i in range(2)] == [messages[2], messages[0]]
     assert [batch.part(1, 3)[i] for i in range(2)] == messages[1:]
@@ -116,3 +117,28 @@ def test_faults_stay_with_their_records() -> None:
     assert batch.take([2, 1]).faults == {1: "no end"}
     assert batch.part(1, 3).faults == {0: "no end"}
     assert batch.part(2, 3).faults == batch.take([0]).faults == {}
+
+
+def test_batches_are_joined_with_what_some_of_them_have() -> None:
+    first = Batch.of([Message("1", b"a"), Message("2", None)])
+    second = Batch(["3"], [b"c"], [b"k"], [(("h", b"v"),)], [7], faults={0: "cut off"})
+    joined = Batch.joined([first, second])
+    assert [joined[i] for i in range(3)] == [first[0], first[1], second[0]]
+    assert joined.faults == {2: "cut off"}
+    assert Batch.joined([first]) is first
+
+
+def test_tables_are_joined_as_tables() -> None:
+    parts = [Table(("a", "b"), [[n], [str(n)]]) for n in range(3)]
+    joined = Batch.joined([Batch([str(n)], part) for n, part in enumerate(parts)])
+    assert isinstance(joined.values, Table)
+    assert joined.values.columns == [[0, 1, 2], ["0", "1", "2"]]
+    mixed = Batch.joined([Batch(["0"], parts[0]), Batch(["1"], [b"x"])])
+    assert list(mixed.values) == [b'{"a":0,"b":"0"}', b"x"]
+
+
+def test_dead_letters_elsewhere_are_no_part_of_a_transaction() -> None:
+    exact = sink(Ability.TRANSACTIONAL, domain="kafka:a")
+    assert guarantee(KAFKA, exact, exact).delivery is Delivery.AT_LEAST_ONCE
+    assert guarantee(KAFKA, exact, sink(Ability.STORES_OFFSETS)).delivery is Delivery.AT_LEAST_ONCE
+    assert guarantee(KAFKA, exact, None).delivery is Delivery.EXACTLY_ONCE

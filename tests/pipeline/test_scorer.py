@@ -344,3 +344,31 @@ async def test_a_row_that_cannot_be_written_costs_only_itself(tmp_path: Path) ->
         assert list(scored.rows) == [2, 3, 5, 6, 8]
         assert answers(scored) == [(n, 5.0 * n) for n in (2, 3, 5, 6, 8)]
         assert np.array_equal([int(name.split("/")[1]) for name in scored.batch.ids], scored.rows)
+
+
+class Breaking:
+    """A decoder with a fault of its own."""
+
+    def __init__(self, inner: Decoder) -> None:
+        self._inner = inner
+
+    def decode(self, values: Sequence[bytes | None]) -> Columns:
+        if any(b"boom" in value for value in values if value):
+            raise ZeroDivisionError("a fault of the decoder")
+        return self._inner.decode(values)
+
+
+@on_loop
+async def test_a_record_that_a_codec_breaks_down_on_costs_only_itself(tmp_path: Path) -> None:
+    async with site(tmp_path) as there:
+        scorer = there.scorer()
+        scorer = there.scorer(decoder=Breaking(scorer._decoder))  # type: ignore[arg-type]
+        values = [record(n) for n in range(100)]
+        values[0] = values[41] = record(41, d="boom")
+        values[77] = b"broken"
+        scored = await scorer.score(batch(values))
+        assert sorted(scored.errors) == [0, 41, 77]
+        assert scored.errors[41] == "it cannot be scored: ZeroDivisionError: a fault of the decoder"
+        assert answers(scored) == [(n, 5.0 * n) for n in range(100) if n not in scored.errors]
+        assert list(scored.rows) == [n for n in range(100) if n not in scored.errors]
+        assert [int(name.split("/")[1]) for name in scored.batch.ids] == scored.rows
