@@ -55,6 +55,17 @@ class Scoring:
     async def start(self) -> None:
         await self._follower.start(self._own(await self._view.read()))
 
+    async def need(self, models: Collection[str]) -> None:
+        """Loads what of them is not loaded yet; one that fails is in the log, and waited for."""
+        fresh = frozenset(models) - self._models
+        self._models |= fresh
+        for model in sorted(fresh if self.engine.manager.mode == "explicit" else ()):
+            try:
+                await self.engine.manager.load(model, strict=False)
+            except SluiceError as error:
+                logger.error("%s", error.message)
+        await self._follower.follow(self._own(await self._view.read()))
+
     async def follow(self) -> None:
         """For ever."""
         failing = False

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import platform
+import signal
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
@@ -19,6 +20,7 @@ from gateway.app.run import OTHER_FILES, allow_files
 from gateway.app.security import Security
 from gateway.app.stop import Stop, end
 from gateway.app.streamset import StreamSet
+from gateway.core.errors import SluiceError
 from gateway.models.onnx import runtime_name
 from gateway.pipeline.spec import Stream
 from gateway.protocols.admin import admin_app, streams_routes
@@ -33,15 +35,18 @@ from gateway.telemetry.metrics import Metrics
 logger = logging.getLogger("sluice.streams")
 
 
-def run(settings: Settings, streams: Sequence[Stream]) -> int:
-    """Until a signal ends it, or the inputs have ended. Returns the exit code. Raises SluiceError."""
+def run(settings: Settings, references: Sequence[str], streams: Sequence[Stream]) -> int:
+    """Until a signal ends it, or the inputs have ended; `streams` are what `references` name, and valid.
+
+    Returns the exit code. Raises SluiceError.
+    """
     logs.configure(settings.log.format, settings.log.level, settings.access_log)
     allow_files(OTHER_FILES)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return runner.run(serve(settings, streams))
+        return runner.run(serve(settings, references, streams))
 
 
-async def serve(settings: Settings, streams: Sequence[Stream]) -> int:
+async def serve(settings: Settings, references: Sequence[str], streams: Sequence[Stream]) -> int:
     began = time.perf_counter()
     stop = Stop()
     stop.listen()
@@ -51,7 +56,7 @@ async def serve(settings: Settings, streams: Sequence[Stream]) -> int:
         await asyncio.to_thread(_own, Path(settings.state))
         security = Security(settings, admin_token(settings))
         await security.enter(stack)
-        found = await StreamSet.open(settings, streams, stack, security.guard.follow)
+        found = await StreamSet.open(settings, references, streams, stack, security.guard.follow)
         routes = streams_routes(
             found.streams, render=_pages(found), content_type=CONTENT_TYPE, ready=lambda: stop.ready
         )
@@ -66,6 +71,7 @@ async def serve(settings: Settings, streams: Sequence[Stream]) -> int:
                 "ready in %.2f s: %d streams, admin on %s:%d",
                 time.perf_counter() - began, len(streams), *socket.getsockname()[:2],
             )  # fmt: skip
+            asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, _reload_soon, found, stack)
             await _run(found, stop)
     logger.info("stopped")
     if found.engine.left_behind:
@@ -91,6 +97,20 @@ def _pages(found: StreamSet) -> Callable[[], Awaitable[bytes]]:
         return metrics.render() + page.render()
 
     return render
+
+
+def _reload_soon(found: StreamSet, stack: AsyncExitStack) -> None:
+    stack.callback(asyncio.create_task(_reload(found)).cancel)
+
+
+async def _reload(found: StreamSet) -> None:
+    try:
+        done = await found.streams.reload()
+    except SluiceError as error:
+        for line in error.message.split("\n"):
+            logger.error("not reloaded: %s", line)
+    else:
+        logger.info("reloaded: %s", ", ".join(f"{len(names)} {what}" for what, names in done.items()))
 
 
 async def _run(found: StreamSet, stop: Stop) -> None:

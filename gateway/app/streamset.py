@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -13,10 +14,14 @@ from gateway.app.engine import Engine
 from gateway.app.scoring import Keys, Scoring
 from gateway.app.storage import leases, view
 from gateway.pipeline.lease import owner
+from gateway.pipeline.reading import read_all
 from gateway.pipeline.spec import Stream
 from gateway.pipeline.station import Station
 from gateway.pipeline.streams import Streams
+from gateway.pipeline.validation import signatures, validate
 from gateway.settings import Settings
+from gateway.store.leases import Leases
+from gateway.store.view import View
 
 logger = logging.getLogger("sluice.streams")
 
@@ -24,27 +29,34 @@ logger = logging.getLogger("sluice.streams")
 class StreamSet:
     """`open` builds it, `start` loads its models, `run` ends after `streams.stop`, or when the inputs have ended."""
 
-    def __init__(self, scoring: Scoring, streams: Streams) -> None:
+    def __init__(self, settings: Settings, references: Sequence[str], scoring: Scoring, view: View) -> None:
+        self._settings = settings
+        self._references = references
         self._scoring = scoring
+        self._view = view
+        self._leases: Leases
+        self._owner: Final = owner()
         self.engine: Final[Engine] = scoring.engine
-        self.streams: Final = streams
+        self.streams: Streams
 
     @classmethod
     async def open(
         cls,
         settings: Settings,
+        references: Sequence[str],
         streams: Sequence[Stream],
         stack: AsyncExitStack,
         keys: Callable[[Keys], None] = lambda keys: None,
     ) -> StreamSet:
-        """`keys` takes up the API keys of the control state."""
+        """`streams` are what `references` name, and valid. `keys` takes up the API keys of the control state."""
         held = await stack.enter_async_context(leases(settings))
-        state = await stack.enter_async_context(view(settings))
-        scoring = Scoring(settings, {stream.model.name for stream in streams}, state, keys)
+        decided = await stack.enter_async_context(view(settings))
+        scoring = Scoring(settings, {stream.model.name for stream in streams}, decided, keys)
         scoring.engine.enter(stack)
-        me, folder = owner(), Path(settings.state)
-        stations = [Station(stream, scoring.engine.dataplane, folder, held, me) for stream in streams]
-        return cls(scoring, Streams(stations))
+        self = cls(settings, references, scoring, decided)
+        self._leases = held
+        self.streams = Streams([self._station(stream) for stream in streams], self._renew)
+        return self
 
     async def start(self, stack: AsyncExitStack) -> None:
         """Raises Unavailable where the models folder or the control state cannot be read."""
@@ -56,3 +68,21 @@ class StreamSet:
         for found in await self.streams.list():
             logger.info("stream %s: %s; order: %s", found["name"], found["guarantee"], found["order"])
         await self.streams.run()
+
+    def _station(self, stream: Stream) -> Station:
+        folder = Path(self._settings.state)
+        return Station(stream, self.engine.dataplane, folder, self._leases, self._owner)
+
+    async def _renew(self) -> list[Station]:
+        """Reads and checks the streams anew, and loads what they need. Raises StreamError."""
+        streams = await valid(self._settings, self._references, self._view)
+        await self._scoring.need({stream.model.name for stream in streams})
+        return [self._station(stream) for stream in streams]
+
+
+async def valid(settings: Settings, references: Sequence[str], view: View) -> list[Stream]:
+    """Raises StreamError with all that is wrong."""
+    streams = await asyncio.to_thread(read_all, references, os.environ)
+    known = signatures(settings, await view.read())
+    await asyncio.to_thread(validate, streams, known, Path(settings.state))
+    return streams

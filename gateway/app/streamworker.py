@@ -7,13 +7,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import signal
 import socket
 import sys
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -23,10 +21,8 @@ from gateway.app.engine import settle_memory
 from gateway.app.run import OTHER_FILES, allow_files
 from gateway.app.stop import Stop, end
 from gateway.app.storage import view
-from gateway.app.streamset import StreamSet
+from gateway.app.streamset import StreamSet, valid
 from gateway.control.channel import Channel
-from gateway.pipeline.reading import read_all
-from gateway.pipeline.validation import signatures, validate
 from gateway.settings import Settings
 from gateway.telemetry import logs
 
@@ -74,7 +70,7 @@ class StreamWorker:
         self._stop.ask()
 
     def _handlers(self) -> dict[str, Callable[[Any], Awaitable[Any]]]:
-        names = ("start", "stop", "list", "show", "pause", "resume", "redrive", "samples")
+        names = ("start", "stop", "list", "show", "pause", "resume", "redrive", "reload", "samples")
         return {name: getattr(self, name) for name in names}
 
     async def start(self, body: Any) -> None:
@@ -83,11 +79,9 @@ class StreamWorker:
         logs.configure(settings.log.format, settings.log.level)
         logs.mark({"worker": f"stream-{self._slot}"})
         allow_files(OTHER_FILES)
-        streams = read_all(settings.streams, os.environ)
         async with view(settings) as decided:
-            state = await decided.read()
-        await asyncio.to_thread(validate, streams, signatures(settings, state), Path(settings.state))
-        self._set = await StreamSet.open(settings, streams, self._stack)
+            streams = await valid(settings, settings.streams, decided)
+        self._set = await StreamSet.open(settings, settings.streams, streams, self._stack)
         await self._set.start(self._stack)
         settle_memory()
         self._running = asyncio.create_task(self._set.run())
@@ -106,6 +100,9 @@ class StreamWorker:
 
     async def show(self, body: Any) -> Any:
         return await self._streams.show(body["name"])
+
+    async def reload(self, body: Any) -> Any:
+        return await self._streams.reload()
 
     async def pause(self, body: Any) -> None:
         await self._streams.pause(body["name"], body["reason"])

@@ -115,6 +115,10 @@ class StreamWorkers:
         answer: Mapping[str, Any] = await chosen.call("redrive", {"name": name, "limit": limit})
         return answer
 
+    async def reload(self) -> Mapping[str, Sequence[str]]:
+        answer: Mapping[str, Sequence[str]] = next(iter((await self._all("reload")).values()))
+        return answer
+
     async def samples(self) -> Sequence[Mapping[str, Any]]:
         """For `pipeline.metrics`: those of each worker, which is named."""
         try:

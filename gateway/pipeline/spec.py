@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Annotated, Any, Literal
 
 from msgspec import Meta, Struct
@@ -67,3 +67,7 @@ class Stream:
     policy: Policy = field(default_factory=Policy)
     guarantee: Delivery | None = None
     order: Literal["", "per key"] = ""
+
+    def same(self, other: Stream) -> bool:
+        """But for where it is written."""
+        return replace(self, places=other.places) == other

@@ -39,6 +39,10 @@ class Streams(Protocol):
         """Raises Unsupported where the stream's adapters cannot, Unavailable where this process does not run it."""
         ...
 
+    async def reload(self) -> Mapping[str, Sequence[str]]:
+        """Takes up what has changed in the streams' files. Raises InvalidArgument, and then nothing has changed."""
+        ...
+
 
 class PauseBody(Struct, forbid_unknown_fields=True):
     reason: Annotated[str, Meta(max_length=500)] = ""
@@ -56,6 +60,7 @@ class StreamRoutes:
         base = "/admin/v1/streams"
         return [
             Call(base, self.list, READ),
+            Call("/admin/v1/reload-streams", self.reload, ADMIN, methods=["POST"]),
             Call(base + "/{name}", self.show, READ),
             Call(base + "/{name}/pause", self.pause, ADMIN, methods=["POST"]),
             Call(base + "/{name}/resume", self.resume, ADMIN, methods=["POST"]),
@@ -64,6 +69,9 @@ class StreamRoutes:
 
     async def list(self, request: Request) -> Response:
         return _json({"streams": await self._streams.list()})
+
+    async def reload(self, request: Request) -> Response:
+        return _json(await self._streams.reload())
 
     async def show(self, request: Request) -> Response:
         return _json(await self._streams.show(request.path_params["name"]))

@@ -258,6 +258,43 @@ class TestRun:
         assert [result["id"] for result in place.results()] == list(range(3000))
         assert "the lease is lost" in first.text()
 
+    def test_reload_takes_up_what_changed_and_nothing_else(self, place: Place) -> None:
+        (place.folder / "streams").mkdir()
+        for name in ("kept", "double", "gone"):
+            place.stream(name)
+            text = (place.folder / f"{name}.yaml").read_text()
+            (place.folder / "streams" / f"{name}.yaml").write_text(
+                text.replace("path: in", f"path: in-{name}") if name != "double" else text
+            )
+            (place.folder / f"in-{name}").mkdir()
+        with running(place, "streams") as process:
+            place.feed("a.jsonl", place.records(1, 3))
+            until(lambda: len(place.results()) == 3, what="3 results")
+            double, new = place.folder / "streams" / "double.yaml", place.folder / "streams" / "new.yaml"
+            good = double.read_text()
+            assert process.sluice("reload").stdout == "nothing has changed\n"
+            double.write_text(good.replace("affine", "none"))
+            refused = process.sluice("reload")
+            assert (refused.returncode, refused.stderr) == (
+                2, "sluice: streams/double.yaml:4: model: there is no model 'none' in 'models', which has 'affine'\n",
+            )  # fmt: skip
+            assert process.view()["state"] == "running"
+            double.write_text("# with the other version\n" + good.replace("affine", "{name: affine, version: 1}"))
+            (place.folder / "in-new").mkdir()
+            new.write_text(good.replace("path: in", "path: in-new"))
+            (place.folder / "streams" / "gone.yaml").unlink()
+            done = process.sluice("reload", "--json")
+            assert json.loads(done.stdout) == {"added": ["new"], "changed": ["double"], "removed": ["gone"]}
+            place.feed("b.jsonl", place.records(4, 2))
+            until(lambda: len(place.results()) == 5, what="2 more results")
+            assert [result["version"] for result in place.results()] == ["2", "2", "2", "1", "1"]
+            assert process.view("kept")["epoch"] == 1
+            assert process.view("double")["epoch"] == 2
+            assert process.sluice("show", "gone").returncode == 1
+            new.unlink()
+            process.process.send_signal(signal.SIGHUP)
+            until(lambda: "reloaded: 0 added, 0 changed, 1 removed" in process.text(), what="the reload")
+
     def test_labels_that_are_set_elsewhere_are_followed(self, place: Place) -> None:
         place.stream("double", "{name: affine, version: chosen}")
         (place.folder / "sluice.yaml").write_text("labels: {affine: {chosen: 1}}\n")

@@ -15,6 +15,7 @@ COMMANDS: Final = {
     "run": ("running", "Run streams, in a process of their own."),
     "list": ("operating", "What runs, how far behind it is, and what holds for its records."),
     "show": ("operating", "Everything about one stream."),
+    "reload": ("operating", "Take up what has changed in the streams' files."),
     "pause": ("operating", "Read no more, until the stream is resumed; this survives a restart."),
     "resume": ("operating", "Go on."),
     "redrive": ("operating", "Put dead letters back to where their records were read."),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import inspect
 import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -18,7 +19,9 @@ R = TypeVar("R")
 
 
 def stream_options(command: Callable[..., R]) -> Callable[..., R | int]:
-    """Gives a command its `settings` and `streams`; problems in files are told line by line, exit code 2."""
+    """Gives a command its `settings` and `streams`, and `references` to them if it takes those; problems in files are
+    told line by line, exit code 2."""
+    wants_references = "references" in inspect.signature(command).parameters
 
     @click.argument("files", nargs=-1, metavar="[FILE]...")
     @click.option("--config", metavar="FILE", help="Settings file; else sluice.yaml, if there is one. [SLUICE_CONFIG]")
@@ -45,7 +48,9 @@ def stream_options(command: Callable[..., R]) -> Callable[..., R | int]:
                 raise SettingsError(f"--set: expected KEY=VALUE, found '{other}'")
             overrides[key.strip()] = value
         settings = load(config or os.environ.get("SLUICE_CONFIG"), os.environ, overrides)
-        references = files or settings.streams
+        references = list(files or settings.streams)
+        if wants_references:
+            kw["references"] = references
         if not references:
             raise SettingsError("no streams: name their files, or folders of them, or set `streams` in the settings")
         try:

@@ -108,6 +108,29 @@ def redrive(name: str, limit: int | None, admin: Admin, as_json: bool) -> int:
     return 1 if document["left"] else 0
 
 
+@click.command()
+@admin_options
+@json_option
+def reload(admin: Admin, as_json: bool) -> None:
+    """Take up what has changed in the streams' files: a stream that is another one is drained, then replaced.
+
+    Where one of them is wrong nothing changes. SIGHUP does the same.
+    """
+    try:
+        document = admin.call("POST", "/reload-streams")
+    except Refused as error:
+        if error.status != 400:
+            raise
+        for line in str(error).split("\n"):
+            click.echo(f"sluice: {line}", err=True)
+        raise click.exceptions.Exit(2) from error
+    if as_json:
+        print_json(document)
+    else:
+        told = [f"{what}: {', '.join(names)}" for what, names in document.items() if names]
+        click.echo("; ".join(told) or "nothing has changed")
+
+
 def _path(name: str, rest: str = "") -> str:
     return f"/streams/{quote(name, safe='')}{rest}"
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @stream_options
-def run(settings: Settings, streams: list[Stream]) -> int:
+def run(settings: Settings, references: list[str], streams: list[Stream]) -> int:
     """Run streams, in a process of their own, until SIGTERM; those named, else those of the settings.
 
     Several such processes share the work: where the system itself gives each record to one of them, all read; else one
@@ -25,4 +25,4 @@ def run(settings: Settings, streams: list[Stream]) -> int:
 
     from gateway.app.streams import run as serve
 
-    return serve(settings, streams)
+    return serve(settings, references, streams)
