@@ -53,8 +53,8 @@ class Folder:
         if not stat.S_ISDIR(here.st_mode):
             raise InvalidArgument(f"files.path: '{self.path}' is no folder")
         if self._settings.after == "move":
-            self._done.mkdir(parents=True, exist_ok=True)
-            if self._done.stat().st_dev != here.st_dev:
+            there = next(path for path in (self._done, *self._done.parents) if path.exists())
+            if there.stat().st_dev != here.st_dev:
                 raise InvalidArgument(f"files.done: '{self._done}' is in another file system than '{self.path}'")
 
     def whole(self) -> list[Found]:
@@ -75,10 +75,9 @@ class Folder:
         """Files that were not whole yet when `whole` was asked, and will be."""
         return 0 if self._settings.marker else self._pending
 
-    def age(self) -> float:
-        """Seconds since the oldest file that waits was written, 0 where none does."""
-        times = [found.mtime for found in self._scan().values()]
-        return max(0.0, time.time() - min(times) / 1e9) if times else 0.0
+    def all(self) -> list[Found]:
+        """Files that are there, whole or not."""
+        return list(self._scan().values())
 
     def refuse(self, name: str, reason: str) -> None:
         """Says once that a file cannot be read."""
@@ -96,6 +95,7 @@ class Folder:
         if (there.st_ino, there.st_size, there.st_mtime_ns) != (found.inode, found.size, found.mtime):
             return
         if self._settings.after == "move":
+            self._done.mkdir(parents=True, exist_ok=True)
             target = self._done / found.name
             if target.exists():
                 target = self._done / f"{target.stem}-{digest[:8]}-{found.mtime}{target.suffix}"

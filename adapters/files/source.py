@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections import deque
 from collections.abc import Callable, Mapping, Set
 from pathlib import Path
@@ -235,8 +236,11 @@ class FilesSource:
                     break
 
     def _oldest(self) -> float:
+        """Seconds since the oldest file that waits was written, 0 where none does."""
         with on(f"folder '{self._lane}'"):
-            return self._folder.age()
+            files = self._folder.all()
+        times = [found.mtime for found in files if not self._ledger.knows(found.name, found.size, found.mtime)]
+        return max(0.0, time.time() - min(times) / 1e9) if times else 0.0
 
     def _close(self) -> None:
         for reading in (*self._ended, *([self._reading] if self._reading else [])):

@@ -321,11 +321,14 @@ def test_a_folder_that_is_not_there(folder: Path) -> None:
 
 def test_lag(folder: Path) -> None:
     async def run() -> None:
-        async with opened(folder) as source:
+        async with opened(folder, after="keep") as source:
             (folder / "a").write_bytes(b"1\n")
             os.utime(folder / "a", (1e9, 1e9))
             (lag,) = (await source.lag()).values()
             assert lag.seconds is not None
             assert lag.seconds > 1e8
+            await all_of(source)
+            (lag,) = (await source.lag()).values()
+            assert lag.seconds == 0
 
     asyncio.run(run())
