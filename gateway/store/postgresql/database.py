@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from types import TracebackType
 from typing import Any, Final, Self
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import urlsplit
 from weakref import WeakSet
 
 import asyncpg
@@ -18,9 +18,8 @@ from sqlalchemy.pool import NullPool
 
 from gateway.core.errors import Unavailable
 from gateway.store.contract import Unusable
+from gateway.store.postgresql.hosts import CONNECT_LIMIT, DRIVERS, Hosts
 
-#: seconds to connect, which a server that is there takes a few milliseconds for
-CONNECT_LIMIT: Final = 2.0
 #: seconds for a transaction, the connection included
 LIMIT: Final = 4.0
 #: seconds that the server has to take leave of a connection
@@ -55,8 +54,15 @@ class Database:
 
     def __init__(self, url: str, name: str) -> None:
         self.name = shown(url)
-        self._url = url
-        self._program = name
+        milliseconds = str(int(LIMIT * _MILLISECONDS))
+        self._hosts = Hosts(
+            url,
+            {
+                "application_name": name,
+                "statement_timeout": milliseconds,
+                "idle_in_transaction_session_timeout": milliseconds,
+            },
+        )
         self._engine: AsyncEngine | None = None
         self._single: AsyncEngine | None = None
         self._connections: WeakSet[asyncpg.Connection] = WeakSet()
@@ -125,7 +131,7 @@ class Database:
             yield
         except TimeoutError as error:
             raise Unavailable(f"control state '{self.name}': no answer within {limit:g} s") from error
-        except (SQLAlchemyError, asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
+        except (SQLAlchemyError, *DRIVERS, OSError) as error:
             raise self._translation(error) from error
 
     def _translation(self, error: Exception) -> Unavailable:
@@ -140,23 +146,8 @@ class Database:
         return Unusable(message) if isinstance(driver, _UNUSABLE) else Unavailable(message)
 
     async def _connect(self, *args: Any, **options: Any) -> Any:
-        milliseconds = str(int(LIMIT * _MILLISECONDS))
-        chosen = {
-            "application_name": self._program,
-            "statement_timeout": milliseconds,
-            "idle_in_transaction_session_timeout": milliseconds,
-        }
-        parts = urlsplit(self._url)
-        given = parse_qs(parts.query)
-        # of several servers the one that takes changes
-        several = {"target_session_attrs": "read-write"} if "," in parts.netloc else {}
         try:
-            connection = await asyncpg.connect(
-                self._url,
-                timeout=CONNECT_LIMIT,
-                server_settings={key: value for key, value in chosen.items() if key not in given},
-                **{key: value for key, value in several.items() if key not in given},
-            )
+            connection = await self._hosts.connect()
         except TimeoutError as error:
             raise Unavailable(f"control state '{self.name}': no connection within {CONNECT_LIMIT:g} s") from error
         except ValueError as error:
