@@ -112,7 +112,7 @@ class Worker:
 
     def _handlers(self) -> dict[str, Callable[[Any], Awaitable[Any]]]:
         names = (
-            "warm", "start", "listen", "adopt", "release_slot", "current", "unready", "stop", "retire",
+            "ping", "warm", "start", "listen", "adopt", "release_slot", "current", "unready", "stop", "retire",
             "follow", "must_exist", "must_be_known", "hold", "publish", "release",
             "prepare", "discard", "publish_model", "look", "publish_look",
             "set_logging", "set_sampling", "register", "unregister",
@@ -132,6 +132,9 @@ class Worker:
             import gateway.protocols.grpc.port  # noqa: F401 - its libraries are loaded where the port is on
 
             pb.service(SERVICE)
+
+    async def ping(self, body: Any) -> None:
+        """It is there."""
 
     async def start(self, body: Any) -> None:
         """Returns when everything is loaded that can be. Raises SluiceError where it cannot start."""

@@ -7,7 +7,7 @@ import logging
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Final
 
-from gateway.control.backoff import Crashes
+from gateway.control.backoff import HEALTHY, Crashes
 from gateway.control.member import Member
 from gateway.control.spawn import Role
 from gateway.core.errors import Unavailable
@@ -65,7 +65,8 @@ class Slot:
         if self._wanted is None:
             self._wanted = asyncio.get_running_loop().create_future()
             self._news.set()
-        await (await asyncio.shield(self._wanted))
+        retiring = await asyncio.shield(self._wanted)
+        await asyncio.shield(retiring)
 
     async def run(self) -> None:
         served = 0.0
@@ -77,6 +78,9 @@ class Slot:
                 if failure.told and not self.first.done():
                     self.first.set_exception(Unavailable(cause))
                     return
+            except Exception as error:
+                logger.exception("worker %d could not be started", self.number)
+                cause, served = f"{type(error).__name__} while it was started", 0.0
             else:
                 if not self.first.done():
                     self.first.set_result(None)
@@ -137,5 +141,5 @@ class Slot:
 
     def settled(self) -> None:
         """It has served long enough for its troubles to be over."""
-        if self.current is not None and self.trouble and self.current.served > 10.0:
+        if self.current is not None and self.trouble and self.current.served > HEALTHY:
             self.trouble = ""

@@ -8,7 +8,7 @@ import socket
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextlib import suppress
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 import msgspec
 
@@ -36,7 +36,6 @@ PATIENCE: Final = 1.0
 #: seconds after which a spare worker that died is made again
 SPARE_AGAIN: Final = 5.0
 
-T = TypeVar("T")
 Handlers = Callable[[Member], dict[str, Callable[[Any], Awaitable[Any]]]]
 
 
@@ -81,7 +80,7 @@ class Workers:
         self._drain_timeout = settings.drain_timeout
         self._everybody: set[Member] = set()
         self._tasks: list[asyncio.Task[None]] = []
-        self._sweeping: set[asyncio.Task[None]] = set()
+        self._aside: set[asyncio.Task[None]] = set()
         self._stopping = False
         self._recycling: Final = asyncio.Lock()
         self._collecting: asyncio.Task[None] | None = None
@@ -108,11 +107,11 @@ class Workers:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await asyncio.gather(*(self._end(member, "stop") for member in list(self._everybody)))
-        await asyncio.gather(*self._sweeping)
+        await asyncio.gather(*self._aside, return_exceptions=True)
 
     async def _launch(self, slot: Slot) -> Member:
         member, self._spare = self._spare, None
-        if member is None or member.state != "spare":
+        if member is None or not await self._is_well(member):
             member = await self._make()
         member.slot, member.state = slot.number, "starting"
         member.channel.name = f"worker {slot.number}"
@@ -131,14 +130,27 @@ class Workers:
             raise
         return member
 
+    async def _is_well(self, spare: Member) -> bool:
+        """Nobody has heard of it since it was made."""
+        try:
+            async with asyncio.timeout(PATIENCE):
+                await spare.call("ping")
+        except (SluiceError, TimeoutError):
+            spare.kill("did not answer")
+            return False
+        return True
+
     async def _make(self) -> Member:
         """A process that knows its settings, and has done what takes its time before it is told what to serve. Raises
         Stillborn."""
         ours, theirs = socket.socketpair()
         with theirs:
-            process = await spawn("serving", None, theirs, self._listening)
+            try:
+                process = await spawn("serving", None, theirs, self._listening)
+            except OSError as error:
+                ours.close()
+                raise Stillborn(f"no process could be started: {error.strerror}") from error
         member = Member("serving", None, process)
-        member.state = "spare"
         member.channel = Channel("a spare worker", self._handlers(member) | self._own_handlers(member))
         self._everybody.add(member)
         await member.channel.start(ours)
@@ -155,6 +167,7 @@ class Workers:
         except BaseException:
             member.kill("not needed any more")
             raise
+        member.state = "spare"
         return member
 
     async def _keep_spare(self) -> None:
@@ -212,9 +225,7 @@ class Workers:
     def _forget(self, member: Member) -> None:
         self._everybody.discard(member)
         self.tally.ended(member)
-        task = asyncio.create_task(self.fleet.spool.sweep(member.pid))
-        self._sweeping.add(task)
-        task.add_done_callback(self._sweeping.discard)
+        self._start_aside(self.fleet.spool.sweep(member.pid))
         if self._spare is member:
             self._spare = None
             asyncio.get_running_loop().call_later(SPARE_AGAIN, self._launched.set)
@@ -224,8 +235,13 @@ class Workers:
             if self._adopters.get(slot.number) is member:
                 del self._adopters[slot.number]
                 if not self._stopping:
-                    self._tasks.append(asyncio.create_task(self._vacant(slot)))
+                    self._start_aside(self._vacant(slot))
         self.changed()
+
+    def _start_aside(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._aside.add(task)
+        task.add_done_callback(self._aside.discard)
 
     async def _retire(self, member: Member) -> None:
         member.state, member.dismissed = "draining", True
@@ -289,7 +305,7 @@ class Workers:
         """It was told to end by somebody else."""
         for slot in self.slots:
             if slot.current is member and not self._stopping:
-                self._tasks.append(asyncio.create_task(_quietly(self.recycle(slot.number))))
+                self._start_aside(_quietly(self.recycle(slot.number)))
 
     def figures(self) -> Figures:
         states = dict.fromkeys(("spare", "starting", "ready", "draining", "down"), 0)
@@ -335,7 +351,7 @@ class Workers:
         member.report = report
         member.troubles = report.troubles
         member.revision = report.revision
-        if member.state not in ("spare", "ended"):
+        if member.slot is not None and member.state != "ended":
             self.tally.heard(member, f"worker-{member.slot}", report)
 
     def _own_handlers(self, member: Member) -> dict[str, Callable[[Any], Awaitable[Any]]]:

@@ -72,6 +72,24 @@ def test_a_worker_that_is_stopped_holds_up_no_change(tmp_path: Path) -> None:
         assert {worker["revision"] for worker in two.workers()} == {1}
 
 
+def test_a_spare_worker_that_is_stopped_or_killed_keeps_nobody_waiting(tmp_path: Path) -> None:
+    with fleet(tmp_path) as two:
+
+        def spares() -> list[int]:
+            found = two.admin.get("/admin/v1/workers").json()["workers"]
+            return [each["pid"] for each in found if each["state"] == "spare"]
+
+        (spare,) = two.until(spares)
+        os.kill(spare, signal.SIGSTOP)
+        pid = two.pids()[0]
+        os.kill(pid, signal.SIGKILL)
+        assert two.replaced(0, pid) != spare
+        assert not alive(spare)
+        (spare,) = two.until(spares)
+        os.kill(spare, signal.SIGKILL)
+        two.until(lambda: (found := spares()) and found != [spare])
+
+
 def test_crashes_in_a_row_are_told_and_keep_nobody_waiting(tmp_path: Path) -> None:
     with fleet(tmp_path) as two:
         pid = two.pids()[0]
