@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 PIP := $(BIN)/pip --quiet --disable-pip-version-check
 GRPC_TOOLS := github.com/fullstorydev/grpcurl/cmd/grpcurl@v1.9.4 github.com/grpc-ecosystem/grpc-health-probe@v0.4.61
 
-.PHONY: run test check format bench bench-grpc bench-peers bench-reload bench-workers bench-streams protos constraints clean
+.PHONY: run test check format bench bench-grpc bench-peers bench-reload bench-workers bench-streams chaos protos constraints clean
 
 run: $(READY)  ## serve a demo and drive a canary through it
 	$(BIN)/sluice demo
@@ -45,6 +45,10 @@ bench-reload: $(READY)  ## 500 reloads of a 67 MB model under load
 
 bench-streams: $(READY)  ## what a record of a stream costs
 	$(BIN)/python -m loadtests.streams $(ARGS)
+
+chaos: $(READY)  ## kill everything that streams stand on, 200 times, and account for every record; under 15 minutes
+	tests/servers/install
+	PYTHONPATH=tests $(BIN)/python -m chaos $(ARGS)
 
 bench-peers: $(READY)  ## FastAPI and MLServer, each in its own environment
 	tools/debian wrk:wrk

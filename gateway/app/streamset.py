@@ -71,7 +71,7 @@ class StreamSet:
 
     def _station(self, stream: Stream) -> Station:
         folder = Path(self._settings.state)
-        return Station(stream, self.engine.dataplane, folder, self._leases, self._owner)
+        return Station(stream, self.engine.dataplane, folder, self._leases, self._owner, self._settings.streams_lease)
 
     async def _renew(self) -> list[Station]:
         """Reads and checks the streams anew, and loads what they need. Raises StreamError."""

@@ -32,9 +32,11 @@ PAUSED: Final = "paused"
 
 
 class Station:
-    """Belongs to the event loop. `owner` names this process in leases."""
+    """Belongs to the event loop. `owner` names this process in leases, which last so many seconds unless renewed."""
 
-    def __init__(self, stream: Stream, dataplane: Dataplane, state: Path, leases: Leases, owner: str) -> None:
+    def __init__(
+        self, stream: Stream, dataplane: Dataplane, state: Path, leases: Leases, owner: str, lasts: float = 10.0
+    ) -> None:
         """Raises StreamError where its connectors cannot be."""
         self.stream: Final = stream
         self.name: Final = stream.name
@@ -51,7 +53,7 @@ class Station:
             "dead_letters": found.dead.sink.name if found.dead else f"{found.output.sink.name}, with the results",
         }
         self._keeps: Final = found.dead is None
-        self._lease: Final = Lease(leases, f"stream/{stream.name}", owner)
+        self._lease: Final = Lease(leases, f"stream/{stream.name}", owner, lasts)
         self._leases = leases
         self._runner: Runner | None = None
         self._last: Status | None = None

@@ -274,6 +274,14 @@ class Settings(Struct, frozen=True, kw_only=True):
     streams_port: Annotated[
         Port, Meta(description="Metrics, probes and `/admin/v1/streams` of `sluice streams run`. 0: any free one.")
     ] = 8012
+    streams_lease: Annotated[
+        float,
+        _seconds(
+            "After which another process takes over a stream that one process at a time may read, when the one that"
+            " read it died without a word.",
+            ge=1,
+        ),
+    ] = 10.0
     limits: Limits = Limits()
     queue: Queue = Queue()
     batching: Batching = Batching()

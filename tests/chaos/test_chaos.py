@@ -1,0 +1,59 @@
+"""A few of `make chaos`, always the same ones: every pipeline, under faults that it has to outlive."""
+
+from __future__ import annotations
+
+import os
+import random
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+from chaos.faults import faults_of
+from chaos.pipelines import PIPELINES, Servers
+from chaos.records import Scores
+from chaos.round import Round
+from servers.fixtures import missing
+from servers.server import Missing
+
+from loadtests.models import make
+
+FAULTS = {
+    "kafka-exactly-once": ("crash before-write", "stands still"),
+    "kafka-postgresql": ("network blackhole",),
+    "postgresql-claim": ("server dies",),
+    "sqlite-lease": ("crash after-write",),
+    "rabbitmq": ("network reset",),
+    "files": ("crash in-dead-letter",),
+}
+
+
+@pytest.fixture(scope="module")
+def servers() -> Iterator[Servers]:
+    with ExitStack() as stack:
+        yield Servers(stack)
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("models")
+    make(folder)
+    return folder / "tree"
+
+
+@pytest.mark.timeout(240)
+@pytest.mark.parametrize("name", FAULTS)
+def test_what_a_pipeline_claims_holds(name: str, servers: Servers, models: Path, tmp_path: Path) -> None:
+    try:
+        pipeline = PIPELINES[name](servers, tmp_path)
+    except Missing as reason:
+        if os.environ.get("CI") == "true":
+            raise
+        missing[name] = str(reason)
+        pytest.skip(str(reason))
+    faults, chance = faults_of(pipeline), random.Random(name)
+    with Round(pipeline, models, tmp_path / "state") as round_:
+        for fault in FAULTS[name]:
+            assert round_.strike(fault, faults[fault], chance), f"after '{fault}':\n{round_.logs()}"
+    verdict = round_.verdict(Scores(models))
+    assert round_.keeps(verdict), f"{verdict}\n{round_.logs()}"
