@@ -85,6 +85,11 @@ class Delivery:
         #: nothing is waited for any more
         self.halt = asyncio.Event()
 
+    @property
+    def waits(self) -> bool:
+        """A side that it writes to is being connected again."""
+        return self._side.broken or (self._dead_side is not None and self._dead_side.broken)
+
     async def deliver(self, part: Part) -> None:
         """Returns when all of it is durable. Raises Fenced, Tripped, Halted; Fault where all has to be read again."""
         if self._dead is not None:

@@ -18,9 +18,10 @@ from gateway.core.stream import Guarantee, Input, Output, guarantee
 from gateway.pipeline.breaker import Breaker
 from gateway.pipeline.delivery import Delivery, is_bound
 from gateway.pipeline.fault import Fault, Tripped
+from gateway.pipeline.pipeline import Pipeline
 from gateway.pipeline.policy import Policy
 from gateway.pipeline.scored import Scores
-from gateway.pipeline.session import Pipeline, Session
+from gateway.pipeline.session import Session
 from gateway.pipeline.side import Side, unexpected
 from gateway.pipeline.status import Counters, State, Status
 
@@ -64,7 +65,7 @@ class Runner:
             counters=counters,
         )  # fmt: skip
         self._pipeline: Final = Pipeline(
-            name, input, self._input, self._output, scorer, delivery, self._breaker, policy, counters,
+            name, input, self._input, scorer, delivery, self._breaker, policy, counters,
             # in a transaction of the source's, each batch has its own, unless they are positions of one log
             merges=not bound or input.source.positions,
             remembers=input.source.stable_ids and not bound,
@@ -172,6 +173,10 @@ class Runner:
         except Tripped as tripped:
             self.pause(tripped.reason)
             self._tripped = True
+        except Exception as error:
+            logger.exception("stream %s failed in an unexpected way", self.name)
+            await self._close()
+            await self._wait(self._input, unexpected(error))
         finally:
             self._session = None
         return False

@@ -10,23 +10,21 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable
 from typing import Any, Final
 
 from gateway.core.errors import SluiceError
-from gateway.core.stream import Batch, Fenced, Input, Lag, Token, Transient, at_fault
-from gateway.pipeline.breaker import Breaker
+from gateway.core.stream import Batch, Fenced, Token, at_fault
 from gateway.pipeline.crashpoint import crash
-from gateway.pipeline.delivery import Delivery, Part
+from gateway.pipeline.delivery import Part
 from gateway.pipeline.fault import BOTH, EVERY, INPUT, Fault, Halted, Tripped
 from gateway.pipeline.flight import Flight
 from gateway.pipeline.flow import Flow
 from gateway.pipeline.lane import Lane
-from gateway.pipeline.policy import Policy
-from gateway.pipeline.scored import Scored, Scores
-from gateway.pipeline.side import Side, unexpected
-from gateway.pipeline.status import Counters
+from gateway.pipeline.pipeline import Pipeline
+from gateway.pipeline.scored import Scored
+from gateway.pipeline.side import unexpected
+from gateway.pipeline.watchdog import Watchdog
 
 logger = logging.getLogger("sluice.streams")
 
@@ -34,47 +32,12 @@ logger = logging.getLogger("sluice.streams")
 _GRACE: Final = 10.0
 
 
-@dataclass(slots=True)
-class Pipeline:
-    """What outlives a session.
-
-    merges    batches of a lane may be written together
-    written   by lane: ids of records that were written and not acknowledged; if they come again, and are known to have
-              the same id then, they are not written again
-    lag_seen  `time.monotonic()` when the input said so
-    stalls    how often it was connected again for want of progress: where that is of no use (a lag that counts what
-              is no record, say), it is done less and less often
-    narrow    the most records of a read, while a record is looked for that an output refuses; 0: no limit
-    progress  `time.monotonic()` when something was last acknowledged
-    model     the model's backoff, and what it is waited for
-    """
-
-    name: str
-    input: Input
-    input_side: Side
-    output_side: Side
-    scorer: Scores
-    delivery: Delivery
-    breaker: Breaker
-    policy: Policy
-    counters: Counters
-    merges: bool
-    remembers: bool
-    model: Side
-    written: dict[str, set[str]] = field(default_factory=dict)
-    sizes: dict[int, int] = field(default_factory=dict)
-    lag: Mapping[str, Lag] = field(default_factory=dict)
-    lag_seen: float = 0.0
-    stalls: int = 0
-    narrow: int = 0
-    progress: float | None = None
-
-
 class Session:
     """Belongs to the event loop. `run` once."""
 
     def __init__(self, pipeline: Pipeline) -> None:
         self._pipeline: Final = pipeline
+        self._watchdog: Final = Watchdog(pipeline)
         policy = pipeline.policy
         self.merges: Final = pipeline.merges
         self.linger: Final = policy.batching.linger
@@ -107,7 +70,7 @@ class Session:
             self._reader = tasks.create_task(self._read(), name="read")
             helpers = [
                 tasks.create_task(self._watch(), name="watch"),
-                tasks.create_task(self._look_at_lag(), name="lag"),
+                tasks.create_task(self._watchdog.look_at_lag(), name="lag"),
             ]
             await self._ended.wait()
             if self._deadline is not None:
@@ -344,49 +307,7 @@ class Session:
         self.emptied(lane)
 
     async def _watch(self) -> None:
-        """Ends it when there is work, and none of it is done."""
-        pipeline = self._pipeline
-        stalled = pipeline.policy.errors.stalled
-        if not stalled:
-            return
-        seen, since = self._traces(), time.monotonic()
-        while True:
-            await asyncio.sleep(stalled / 4)
-            patience = stalled if self.busy else stalled * 2.0 ** min(pipeline.stalls, 6)
-            if (now := self._traces()) != seen or self._waits() or not (self.busy or self._lags(since)):
-                seen, since = now, time.monotonic()
-            elif time.monotonic() - since >= patience:
-                pipeline.stalls += 1
-                error = Transient(f"no progress for {patience:g} s though there is work")
-                self._end(Fault(error, EVERY, hard=True))
-
-    def _traces(self) -> tuple[int, ...]:
-        counters = self._pipeline.counters
-        return counters.read, counters.scored, counters.written, counters.dead, counters.acknowledged
-
-    def _lags(self, since: float) -> bool:
-        """The input knows of records that it does not give, and that for longer than the last look."""
-        pipeline = self._pipeline
-        return pipeline.lag_seen > since and any(lag.records for lag in pipeline.lag.values())
-
-    def _waits(self) -> bool:
-        """For something that is known, and tried again."""
-        return bool(self._pipeline.model.backoff.failures) or self._pipeline.output_side.broken
-
-    async def _look_at_lag(self) -> None:
-        pipeline = self._pipeline
-        look = getattr(pipeline.input, "lag", None)
-        if look is None:
-            return
-        while True:
-            try:
-                pipeline.lag = dict(await look())
-                pipeline.lag_seen = time.monotonic()
-            except SluiceError as error:
-                logger.debug("stream %s: its lag is not known: %s", pipeline.name, error.message)
-            except Exception:
-                logger.exception("stream %s: looking at its lag failed", pipeline.name)
-            await asyncio.sleep(pipeline.policy.lag_interval)
+        self._end(await self._watchdog.barked(lambda: bool(self.busy)))
 
 
 async def _all(tasks: Iterable[asyncio.Task[None] | None]) -> None:

@@ -16,7 +16,7 @@ from gateway.dataplane import Dataplane
 from gateway.pipeline import build, metrics
 from gateway.pipeline.lease import Lease
 from gateway.pipeline.limited import Limited
-from gateway.pipeline.policy import Policy
+from gateway.pipeline.policy import Breaker, Errors, Policy
 from gateway.pipeline.redrive import Redriver
 from gateway.pipeline.runner import Runner
 from gateway.pipeline.spec import Stream
@@ -192,7 +192,8 @@ class Station:
             back.open(self.stream.input.settings, context),
             left.door.open(left.settings, context),
             Redriver(),
-            Policy(),
+            # what is no letter goes aside, however much there is of it: nobody would see the pause
+            Policy(errors=Errors(breaker=Breaker(share=1.0))),
         )
 
     async def _at_rest(self, runner: Runner) -> None:

@@ -15,6 +15,7 @@ from gateway.core.errors import InvalidArgument, Unavailable
 from gateway.core.stream import Credit, Token
 from gateway.pipeline.policy import Breaker
 from gateway.pipeline.runner import Runner
+from gateway.pipeline.session import Session
 
 
 @asynccontextmanager
@@ -355,3 +356,21 @@ async def test_a_connection_that_hangs_is_tried_again() -> None:
     source.hangs = False
     await task
     assert plant.verdict().exact
+
+
+@on_loop
+async def test_a_fault_of_the_pipeline_itself_does_not_end_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    plant = Plant()
+    plant.put(40)
+    watch, broken = Session._watch, [ZeroDivisionError("a bug")] * 3
+
+    async def buggy(self: Session) -> None:
+        if broken:
+            raise broken.pop()
+        await watch(self)
+
+    monkeypatch.setattr(Session, "_watch", buggy)
+    runner = plant.runner(policy(rows=10))
+    await runner.run()
+    assert plant.verdict().exact
+    assert runner.status().retries == 3
