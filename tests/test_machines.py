@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import statistics
 import subprocess
 import sys
@@ -158,6 +159,27 @@ def test_a_machine_that_cannot_serve_what_is_desired_is_named(
         (other / "m" / "2" / "model.onnx").write_bytes(small_models.affine(2))
         until(lambda: answer(b) == "2", 30)
         assert split(a, "2", wait=10).status_code == 200
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_a_model_that_a_load_call_brought_reaches_every_machine(
+    models: Path, tmp_path: Path, postgresql_database: str, workers: str
+) -> None:
+    settings = {"control_mode": "explicit", "load": "*", **gateways.OPENED}
+    with (
+        gateway(models, tmp_path, postgresql_database, "a", **settings) as a,
+        gateway(models, tmp_path, postgresql_database, "b", workers=workers, **settings) as b,
+    ):
+        content = base64.b64encode(small_models.affine(7)).decode()
+        brought = {"parameters": {"config": '{"backend": "onnxruntime"}', "file:1/model.onnx": content}}
+        response = httpx.post(f"{a.rest}/v2/repository/models/fresh/load", json=brought, timeout=30)
+        assert response.status_code == 200, response.text
+        assert split(a, "1", wait=20).status_code == 200
+        for server in (a, b):
+            (output,) = httpx.post(f"{server.rest}/v2/models/fresh/infer", json=INPUT).json()["outputs"]
+            assert output["data"] == [7, 7, 7, 7]
+        assert admin(b, "POST", "/models/fresh/unload", params={"wait": 20}).status_code == 200
+        assert httpx.post(f"{a.rest}/v2/models/fresh/infer", json=INPUT).status_code in (400, 404, 503)
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])
