@@ -74,10 +74,8 @@ class Runner:
         self._session: Session | None = None
         self._state: State = "starting"
         self._paused = ""
-        self._reason = ""
         self._stopping = False
         self._tripped = False
-        self._deadline: float | None = None
         self._news: Final = asyncio.Event()
 
     # ---- from outside
@@ -149,7 +147,7 @@ class Runner:
     def _waits(self) -> str:
         sides = (self._input, self._output, self._dead, self._pipeline.model)
         reasons = [side.reason for side in sides if side is not None and side.reason]
-        return "; ".join(dict.fromkeys([*([self._reason] if self._reason else []), *reasons]))
+        return "; ".join(dict.fromkeys(reasons))
 
     # ---- its life
 
@@ -171,6 +169,7 @@ class Runner:
             self._pipeline.narrow = fault.narrow or self._pipeline.narrow
             await self._wait(next(side for side in self._sides() if side.name in fault.sides), fault.error)
         except Tripped as tripped:
+            self._session = None
             self.pause(tripped.reason)
             self._tripped = True
         except Exception as error:
@@ -216,10 +215,10 @@ class Runner:
 
     async def _rest(self) -> None:
         """Until it is resumed, or has to stop; a breaker may try by itself."""
+        self._news.clear()
         await self._close()
         self._state = "paused"
         retry = self._policy.errors.breaker.retry if self._tripped else 0
-        self._news.clear()
         try:
             async with asyncio.timeout(retry or None):
                 await self._news.wait()

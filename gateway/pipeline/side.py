@@ -54,6 +54,7 @@ class Side:
         self._patience: Final = patience
         self.backoff: Final = Backoff(policy)
         self.reason = ""
+        self._told = ""
         self._connected = False
         self._touched = False
         #: grows with each time that it is connected
@@ -112,13 +113,12 @@ class Side:
             await self._ready.wait()
             return
         self._repairing = True
-        self._ready.clear()
+        self.broke()
         try:
             await self._idle.wait()
             while True:
                 await self.wait(error)
                 try:
-                    self.broke()
                     await self.connect()
                 except SluiceError as again:
                     error = again
@@ -134,8 +134,9 @@ class Side:
         """As long as the backoff says."""
         delay = self.backoff.failed(error)
         self.reason = f"{self.name}: {error.message}"
-        if self.backoff.failures == 1:
+        if self.backoff.failures == 1 or self.reason != self._told:
             logger.warning("stream %s waits: %s", self._pipeline, self.reason)
+        self._told = self.reason
         self._counters.retries += 1
         await asyncio.sleep(delay)
 

@@ -33,7 +33,6 @@ class Counters:
     suppressed: int = 0
     dropped: int = 0
     fenced: int = 0
-    trips: int = 0
 
 
 @dataclass(frozen=True, slots=True)

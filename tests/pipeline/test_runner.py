@@ -374,3 +374,21 @@ async def test_a_fault_of_the_pipeline_itself_does_not_end_it(monkeypatch: pytes
     await runner.run()
     assert plant.verdict().exact
     assert runner.status().retries == 3
+
+
+@on_loop
+async def test_resumed_while_it_lets_go_it_goes_on() -> None:
+    plant = Plant(ends=False)
+    plant.put(50)
+    for turns in range(25):
+        runner = plant.runner(policy(rows=10))
+        async with running(runner):
+            await until(lambda runner=runner: runner.status().state == "running")  # type: ignore[misc]
+            runner.pause("a moment")
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            runner.resume()
+            entries = len(plant.ledger.entries)
+            plant.put(1)
+            await until(lambda entries=entries: len(plant.results()) > entries)  # type: ignore[misc]
+    assert plant.verdict().exact
