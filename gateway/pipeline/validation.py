@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from gateway.control.desired import merge
 from gateway.core.errors import InvalidArgument, SluiceError
@@ -42,7 +43,15 @@ def signatures(settings: Settings, state: State) -> Signatures:
     return Signatures(Path(settings.models), desired.labels, pinned, threads)
 
 
-def validate(streams: Iterable[Stream], known: Signatures, state: Path) -> list[Validated]:
+class Known(Protocol):
+    """`Signatures`, or those of a gateway that runs."""
+
+    def of(self, model: str, version: str) -> dict[str, Signature]:
+        """By number, every version that may answer. Raises SluiceError."""
+        ...
+
+
+def validate(streams: Iterable[Stream], known: Known, state: Path) -> list[Validated]:
     """Raises StreamError with the problems of all of them. Connects to nothing, and changes nothing."""
     good: list[Validated] = []
     problems: list[Problem] = []
@@ -69,7 +78,7 @@ class _Found:
     written: tuple[str, ...] = ()
 
 
-def _model(stream: Stream, known: Signatures) -> _Found:
+def _model(stream: Stream, known: Known) -> _Found:
     try:
         versions = known.of(stream.model.name, stream.model.version)
     except SluiceError as error:

@@ -62,6 +62,17 @@ class TestChecks:
         (place.folder / "sluice.yaml").write_text("labels: {affine: {canary: 1}}\nstreams: [double.yaml]\n")
         assert "affine, version 1\n" in place.sluice("validate").stdout
 
+    def test_the_models_of_a_gateway_that_runs(self, place: Place) -> None:
+        place.stream("more", "{name: affine, version: 7}")
+        with serving(place.folder / "models", place.folder / "state", grpc_port="off") as server:
+            (place.folder / "models").rename(place.folder / "elsewhere")
+            done = place.sluice("validate", "double.yaml", "--url", server.rest)
+            assert "affine, version 2\n" in done.stdout.replace("1, 2", "2"), done.stderr
+            refused = place.sluice("validate", "more.yaml", "--url", server.rest)
+            assert refused.returncode == 2
+            assert refused.stderr.startswith(f"sluice: more.yaml:4: model.version: {server.rest}: ")
+            (place.folder / "elsewhere").rename(place.folder / "models")
+
     def test_a_dry_run_changes_nothing(self, place: Place) -> None:
         place.feed("a.jsonl", [*place.records(1, 2), "broken"])
         done = place.sluice("dry-run", "double.yaml", "--json", "-n", "3")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from gateway.commands.streams.chosen import stream_options, validated
+from gateway.commands.streams.chosen import checked_by, stream_options, validated
 from gateway.settings import Settings
 
 if TYPE_CHECKING:
@@ -17,12 +17,15 @@ if TYPE_CHECKING:
 
 @click.command()
 @stream_options
-def validate(settings: Settings, streams: list[Stream]) -> int:
-    """Check streams against their models, their adapters and what they demand. Nothing is connected to.
+@click.option("--url", metavar="URL", help="Of a gateway that runs: check against its models, not the models folder.")
+@click.option("--ca-file", metavar="FILE", help="Who signed the server's certificate. [SLUICE_CA_FILE]")
+def validate(settings: Settings, streams: list[Stream], url: str | None, ca_file: str | None) -> int:
+    """Check streams against their models, their adapters and what they demand. None of their systems is asked.
 
     Says for each what holds for its records. Exit code 2 where something is wrong, with file and line.
     """
-    for found in validated(settings, streams):
+    ca_file = ca_file or os.environ.get("SLUICE_CA_FILE", "")
+    for found in checked_by(settings, streams, url, ca_file) if url else validated(settings, streams):
         stream = found.stream
         click.echo(f"{stream.name} ({stream.places.file}): good")
         click.echo(f"  model      {stream.model.name}, version {', '.join(found.versions)}")

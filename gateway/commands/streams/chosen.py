@@ -79,3 +79,15 @@ def validated(settings: Settings, streams: list[Stream]) -> list[Any]:
     if not Path(settings.models).is_dir():
         raise SettingsError(f"models: expected a folder, found no folder at '{settings.models}'")
     return list(validate(streams, signatures(settings, asyncio.run(decided())), Path(settings.state)))
+
+
+def checked_by(settings: Settings, streams: list[Stream], url: str, ca_file: str) -> list[Any]:
+    """Against the models of a gateway that runs. Raises StreamError, Unavailable."""
+    from pathlib import Path
+
+    from gateway.commands.connection import client
+    from gateway.commands.streams.remote import RemoteSignatures
+    from gateway.pipeline.validation import validate
+
+    key = os.environ.get("SLUICE_API_KEY", "")
+    return list(validate(streams, RemoteSignatures(client("--url", url, key, ca_file, 30.0)), Path(settings.state)))
