@@ -20,6 +20,8 @@ T = TypeVar("T", bound=msgspec.Struct)
 
 #: nodes of one file, those that aliases repeat counted anew
 MOST_NODES: Final = 100_000
+#: characters of a value that is looked for in messages, to keep it out of them
+SHORTEST: Final = 4
 #: fields whose value no error shows, even where it is written into the file
 _SECRET: Final = re.compile(r"passw|secret|token|credential|private", re.IGNORECASE)
 
@@ -35,6 +37,8 @@ class Binder:
         self.file: Final = file
         self.problems: Final[list[Problem]] = []
         self.lines: Final[dict[str, int]] = {}
+        #: what came out of variables, and what was written in its place; not what is too short to be found again
+        self.hidden: Final[dict[str, str]] = {}
         self._environ = environ
         self._path: list[Node] = []
         self._nodes = 0
@@ -178,6 +182,8 @@ class Binder:
             except InvalidArgument as error:
                 self.tell(node, field, error.message)
                 raise Unfit from error
+            if len(text) >= SHORTEST and text != node.value:
+                self.hidden[text] = node.value
             node = document.Scalar("tag:yaml.org,2002:str", text, style=node.style)
         # as YAML has it, where that fits: a 1 where a text or a number may stand; else as a text where one may
         several = [hint, *choices(hint)] if len(choices(hint)) > 1 else [hint]

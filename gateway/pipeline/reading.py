@@ -146,7 +146,7 @@ class _Reader:
             )
         if self._binder.problems:
             raise Unfit
-        places = Places(self._binder.file, self._binder.lines)
+        places = Places(self._binder.file, self._binder.lines, self._binder.hidden)
         return Stream(name=name, places=places, decode=decode, types=self._types, **read)
 
     def _of(self, key: str, read: Any, default: Any) -> Any:

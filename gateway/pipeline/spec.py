@@ -34,16 +34,22 @@ class Connector:
 
 @dataclass(frozen=True, slots=True)
 class Places:
-    """Where the fields are in the file."""
+    """Where the fields are in the file.
+
+    hidden   what came out of the environment, and what was written in its place: no message shows it
+    """
 
     file: str
     lines: Mapping[str, int] = field(default_factory=dict)
+    hidden: Mapping[str, str] = field(default_factory=dict)
 
     def problem(self, path: str, message: str) -> Problem:
         """At the field, or at the nearest one that it lies in and that is there."""
         at = path
         while at and at not in self.lines:
             at = at[: max(at.rfind("."), at.rfind("["), 0)]
+        for value, written in self.hidden.items():
+            message = message.replace(value, written)
         return Problem(Place(self.file, self.lines.get(at, 1)), path, message)
 
 
