@@ -10,7 +10,6 @@ import time
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from adapters.files.journal import sync_folder
 from adapters.files.settings import FilesInput
 from gateway.core.errors import InvalidArgument
 
@@ -86,7 +85,10 @@ class Folder:
             logger.warning("'%s' in %s is not read: %s", name, self.path, reason)
 
     def finish(self, found: Found, digest: str) -> None:
-        """All of its records are done with. A file that has taken its name meanwhile is left alone."""
+        """All of its records are done with. A file that has taken its name meanwhile is left alone.
+
+        Not synced: where a power cut undoes it, the ledger knows the file, and it is finished again.
+        """
         path = self.path / found.name
         try:
             there = path.lstat()
@@ -100,13 +102,10 @@ class Folder:
             if target.exists():
                 target = self._done / f"{target.stem}-{digest[:8]}-{found.mtime}{target.suffix}"
             path.rename(target)
-            sync_folder(self._done)
         elif self._settings.after == "delete":
             path.unlink()
-        if self._settings.after != "keep":
-            if self._settings.marker:
-                (self.path / f"{found.name}{self._settings.marker}").unlink(missing_ok=True)
-            sync_folder(self.path)
+        if self._settings.after != "keep" and self._settings.marker:
+            (self.path / f"{found.name}{self._settings.marker}").unlink(missing_ok=True)
 
     def _scan(self) -> dict[str, Found]:
         names: dict[str, Found] = {}

@@ -19,9 +19,12 @@ from adapters.files.journal import Journal
 from adapters.files.ledger import Content, Ledger
 from adapters.files.reading import Piece, Reading
 from adapters.files.settings import FilesInput
-from gateway.core.stream import Batch, Context, Credit, Fenced, Lag, Source, Token
+from gateway.core.stream import Batch, Context, Credit, Fenced, Lag, Source, Token, Transient
 
 logger = logging.getLogger("sluice.files")
+
+#: seconds for which a look at the folder holds, while there are files that it has found
+FRESH: Final = 2.0
 
 
 class Position(msgspec.Struct, frozen=True):
@@ -63,6 +66,8 @@ class FilesSource:
         self._epoch = 0
         self._resume: Position | None = None
         self._reading: Reading | None = None
+        self._queue: deque[Found] = deque()
+        self._looked = 0.0
         #: read to their end and not acknowledged, the oldest first
         self._ended: deque[Reading] = deque()
         self._acknowledged = asyncio.Event()
@@ -141,12 +146,11 @@ class FilesSource:
     def _next(self) -> bool:
         """Opens the file that comes next; false where there is none."""
         with on(f"folder '{self._lane}'"):
-            begun = self._resume.name if self._resume else ""
-            busy = self._busy()
-            for found in sorted(self._folder.whole(), key=lambda found: found.name != begun):
-                if self._reading is not None:
-                    return True
-                if found.name in busy or any(found == reading.found for reading in self._ended):
+            if not self._queue or time.monotonic() - self._looked > FRESH:
+                self._look()
+            while self._queue and self._reading is None:
+                found = self._queue.popleft()
+                if any(found == reading.found for reading in self._ended):
                     continue
                 if self._ledger.knows(found.name, found.size, found.mtime):
                     self._folder.finish(found, "")
@@ -154,12 +158,23 @@ class FilesSource:
                     self._try(found)
         return self._reading is not None
 
+    def _look(self) -> None:
+        """Which files are whole. Not for each file: there may be a hundred thousand."""
+        begun = self._resume.name if self._resume else ""
+        busy = self._busy()
+        whole = sorted(self._folder.whole(), key=lambda found: found.name != begun)
+        self._queue = deque(found for found in whole if found.name not in busy)
+        self._looked = time.monotonic()
+
     def _try(self, found: Found) -> None:
         alike = self._settings.same_content == "skip"
         reading = Reading(self._folder.path, found, self._framer, self._settings.max_record_bytes, alike)
         try:
             reading.open()
-        except (FileNotFoundError, PermissionError) as error:
+        except (FileNotFoundError, Transient):
+            reading.close()  # it was taken away, or somebody still writes to it: the next look tells
+            return
+        except PermissionError as error:
             self._folder.refuse(found.name, str(error.strerror))
             reading.close()
             return
@@ -247,5 +262,6 @@ class FilesSource:
             reading.close()
         self._ended.clear()
         self._reading = None
+        self._queue.clear()
         self._ledger.close()
         self._journal.close()
