@@ -34,7 +34,7 @@ LAST_WORDS: Final = 10.0
 #: seconds that a reader waits for a worker's numbers before the ones of its last report count
 PATIENCE: Final = 1.0
 #: seconds after which a spare worker that died is made again
-SPARE_AGAIN: Final = 5.0
+SPARE_AGAIN: Final = 2.0
 
 Handlers = Callable[[Member], dict[str, Callable[[Any], Awaitable[Any]]]]
 

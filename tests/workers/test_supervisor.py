@@ -244,8 +244,14 @@ def test_a_key_holds_in_every_worker_and_its_revocation_does_too(tmp_path: Path)
     with fleet(tmp_path / "keys") as two:
         url = f"{two.server.rest}/v2/models/m/infer"
 
+        def status(headers: dict[str, str]) -> int:
+            try:
+                return Client(two.server.rest).send("POST", "/v2/models/m/infer", BODY, headers).status
+            except Refused as error:
+                return error.status
+
         def statuses(headers: dict[str, str], clients: list[httpx.Client]) -> set[int]:
-            fresh = {httpx.post(url, content=BODY, headers=headers).status_code for _ in range(40)}
+            fresh = {status(headers) for _ in range(40)}
             return fresh | {client.post(url, content=BODY, headers=headers).status_code for client in clients * 2}
 
         with ExitStack() as stack:
