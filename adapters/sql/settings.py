@@ -83,7 +83,7 @@ class InputSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     transaction: Annotated[str, Meta(description="cursor: column of type xid8, with DEFAULT pg_current_xact_id().")] = (
         "xid"
     )
-    claims: Annotated[int, Meta(ge=1, le=64, description="How many batches may be taken at the same time.")] = 4
+    claims: Annotated[int, Meta(ge=1, le=64, description="How many batches may be taken at the same time.")] = 2
     rows: Annotated[int, Meta(ge=1, le=100_000, description="Most rows of a batch.")] = 1000
     poll: Annotated[Seconds, Meta(description="Seconds between two looks at a table that had nothing.")] = 1.0
     notify: Annotated[str, Meta(description="PostgreSQL: channel whose NOTIFY says that there are rows.")] = ""
