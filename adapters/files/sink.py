@@ -104,16 +104,14 @@ class FilesSink:
             self._shared.rotate()
 
     def _close(self) -> None:
-        with on(f"folder '{self._path}'"):
-            try:
-                for lane in self._lanes.values():
-                    with suppress(SluiceError):  # fenced: its new owner ends them
-                        lane.finish()
-                self._shared.close()
-            finally:
-                self._shared.drop()
-                for lane in self._lanes.values():
-                    lane.close()
+        # fenced, or a full disk: who comes next ends them
+        for lane in self._lanes.values():
+            with suppress(SluiceError, OSError):
+                lane.finish()
+            lane.close()
+        with suppress(SluiceError, OSError):
+            self._shared.close()
+        self._shared.drop()
 
 
 def _name(text: str) -> str:

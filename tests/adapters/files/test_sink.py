@@ -7,7 +7,7 @@ import resource
 import signal
 import subprocess
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -340,3 +340,24 @@ def test_files_to_files_is_exactly_once(tmp_path: Path) -> None:
     source = FilesSource(FilesInput(path=str(tmp_path)), Context("p")).source
     assert guarantee(source, sink).delivery is Delivery.EXACTLY_ONCE
     assert sink.dead_letters
+
+
+def test_what_a_full_disk_keeps_from_being_ended_is_ended_by_the_next(tmp_path: Path) -> None:
+    async def fill(disk: Path) -> None:
+        async with opened(disk, growing=False) as sink:
+            await sink.write(rows(b"1"))
+            with suppress(OSError), (disk / "ballast").open("wb", buffering=0) as file:
+                while file.write(bytes(4096)) == 4096:
+                    pass
+            with pytest.raises(Transient):
+                await sink.write(rows(b"x" * 9000))
+
+    async def end(disk: Path) -> None:
+        async with opened(disk, growing=False):
+            pass
+
+    with small_disk(tmp_path / "disk"):
+        asyncio.run(fill(tmp_path / "disk"))
+        (tmp_path / "disk" / "ballast").unlink()
+        asyncio.run(end(tmp_path / "disk"))
+        assert contents(tmp_path / "disk") == [b"1\n"]
