@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from gateway.core.stream import Transient
@@ -12,10 +12,11 @@ from gateway.core.stream import Transient
 class Publication:
     """Belongs to the event loop. Its messages are told apart by their row in the batch."""
 
-    def __init__(self, ids: Sequence[str], count: int) -> None:
-        """ids: of the whole batch, of which `count` are published"""
+    def __init__(self, ids: Sequence[str], routes: Mapping[int, bytes]) -> None:
+        """ids: of the whole batch; routes: of those that are published, the method that does it"""
         self.ids: Final = ids
-        self._left = count
+        self.routes: Final = routes
+        self._left = len(routes)
         self.confirmed: Final[set[int]] = set()
         #: row → why no queue has taken it, in the broker's words
         self.unroutable: Final[dict[int, str]] = {}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from hashlib import sha256
 from itertools import takewhile
@@ -93,9 +93,9 @@ class RabbitSink:
             self._had.pop(key, None)
             return
         routes = self._routes(rows, wanted)
-        publication = Publication(batch.ids, len(wanted))
+        publication = Publication(batch.ids, dict(zip(wanted, routes, strict=True)))
         try:
-            for messages in self._messages(rows, zip(wanted, routes, strict=True), wire.frame_max, publication):
+            for messages in self._messages(rows, wire.frame_max, publication):
                 wire.send(messages)
                 await wire.writable()
             while not await publication.over(self._settings.confirm_seconds):
@@ -125,14 +125,12 @@ class RabbitSink:
             found.append(_method("", reply_to) if reply_to else self._default)
         return found
 
-    def _messages(
-        self, rows: Rows, wanted: Iterable[tuple[int, bytes]], frame_max: int, publication: Publication
-    ) -> Iterator[bytes]:
+    def _messages(self, rows: Rows, frame_max: int, publication: Publication) -> Iterator[bytes]:
         """Whole messages, about a chunk at a time. Each chunk is to be sent before anything else is."""
         batch = rows.batch
         parts: list[bytes] = []
         size = 0
-        for at, method in wanted:
+        for at, method in publication.routes.items():
             headers = batch.headers[at] if batch.headers else ()
             head = properties.build(
                 headers,
@@ -186,11 +184,12 @@ class RabbitSink:
             if found is not None:
                 found[0].settle(found[1], taken)
 
-    def _return(self, reason: str, head: bytes) -> None:
-        """Comes before the confirm of that message, and names it by its id."""
-        name = properties.parse(head).message_id
+    def _return(self, reason: str, exchange: bytes, routing_key: bytes, head: bytes) -> None:
+        """Comes before the confirm of that message, and tells which it was by its id and where it was to go."""
+        name, route = properties.parse(head).message_id, _method(exchange.decode(), routing_key)
         for publication, at in self._open.values():
-            if at not in publication.unroutable and _short(publication.ids[at].encode()) == name:
+            other = at in publication.unroutable or publication.routes[at] != route
+            if not other and _short(publication.ids[at].encode()) == name:
                 publication.unroutable[at] = reason
                 return
 

@@ -70,8 +70,8 @@ class Wire(asyncio.Protocol):
         self.on_delivery: Callable[[Delivery], None] = _ignore
         #: tag, whether those before it are meant, too, and whether the broker has it
         self.on_confirm: Callable[[int, bool, bool], None] = _ignore
-        #: reason and the message's properties
-        self.on_return: Callable[[str, bytes], None] = _ignore
+        #: reason, exchange, routing key, and the message's properties
+        self.on_return: Callable[[str, bytes, bytes, bytes], None] = _ignore
         self.on_lost: Callable[[Transient], None] = _ignore
         self._transport: asyncio.Transport | None = None
         self._rest = b""
@@ -243,7 +243,10 @@ class Wire(asyncio.Protocol):
             (tag,) = _TAG(head)
             self.on_delivery(Delivery(tag, head, self._properties, body))
         else:
-            self.on_return(arguments[3 : 3 + arguments[2]].decode("utf-8", "replace"), self._properties)
+            reason, at = _short(arguments, 2)
+            exchange, at = _short(arguments, at)
+            key, _ = _short(arguments, at)
+            self.on_return(reason.decode("utf-8", "replace"), exchange, key, self._properties)
 
     def _rare(self, method: Any) -> None:
         match method:
@@ -348,6 +351,12 @@ _CLOSE_OK: Final = {
     commands.Connection.Close: frame.marshal(commands.Connection.CloseOk(), 0),
     commands.Channel.Close: frame.marshal(commands.Channel.CloseOk(), CHANNEL),
 }
+
+
+def _short(data: bytes, at: int) -> tuple[bytes, int]:
+    """A short string, and where it ends."""
+    end = at + 1 + data[at]
+    return data[at + 1 : end], end
 
 
 def _ignore(*_: Any) -> None:

@@ -172,12 +172,17 @@ def test_who_went_away_is_a_data_error_and_the_others_are_answered_once(rabbitmq
                 await out.write(Rows(batch, FROM))
             assert error.value.record == 2
             await out.write(Rows(batch.take([0, 1, 3, 4]), FROM))
+            # also where all of them call themselves the same
+            alike = Batch(["1"] * 5, batch.values, headers=headers)
+            with pytest.raises(DataError, match=r"amq\.gen-gone") as error:
+                await out.write(Rows(alike, Token("lane", 1, 2)))
+            assert error.value.record == 2
             with pytest.raises(DataError, match="names no reply_to") as error:
                 await out.write(rows(b"1", b"2", headers=[headers[0], ()]))
             assert error.value.record == 1
 
     asyncio.run(run())
-    assert rabbitmq.bodies(rabbitmq_queue) == [b"0", b"1", b"3", b"4"]
+    assert rabbitmq.bodies(rabbitmq_queue) == [b"0", b"1", b"3", b"4"] * 2
 
 
 def test_headers_that_no_frame_holds_are_that_records_error(rabbitmq: Queues, rabbitmq_queue: str) -> None:
