@@ -44,7 +44,9 @@ bench-reload: $(READY)  ## 500 reloads of a 67 MB model under load
 	$(BIN)/python -m loadtests.reload $(ARGS)
 
 bench-streams: $(READY)  ## what a record of a stream costs
-	$(BIN)/python -m loadtests.streams $(ARGS)
+	tests/servers/install
+	for system in streams streams_sql streams_kafka streams_rabbitmq; do \
+		$(BIN)/python -m loadtests.$$system $(ARGS) || exit 1; done
 
 chaos: $(READY)  ## kill everything that streams stand on, 200 times, and account for every record; under 15 minutes
 	tests/servers/install

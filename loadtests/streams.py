@@ -1,7 +1,8 @@
 """`make bench-streams`: what a record of a stream costs, from the input's bytes to the acknowledgement.
 
 memory   T with 30 JSON numbers in and two out, from a topic in memory to another, by guarantee; beside it the same
-         batches decoded, scored and encoded with no pipeline round it: the difference is the pipeline's own cost
+         batches decoded, scored and encoded with no pipeline round it, and the pipeline with nothing to score: what
+         the pipeline and the two topics cost by themselves
 
 CPU time is that of the whole process, all threads. `python -m loadtests.streams [--scenario memory] [--rounds N]`
 """
@@ -35,6 +36,7 @@ from gateway.models.onnx import Runtime
 from gateway.models.repository import Repository
 from gateway.pipeline.policy import Batching, Policy
 from gateway.pipeline.runner import Runner
+from gateway.pipeline.scored import Scored, Scores
 from gateway.pipeline.scorer import Scorer
 from gateway.routing.split import Splits
 from loadtests.models import make
@@ -88,7 +90,16 @@ async def alone(dataplane: Dataplane, values: Sequence[bytes], rows: int) -> flo
     return (time.process_time_ns() - begin) / 1e3 / RECORDS
 
 
-async def through(dataplane: Dataplane, values: Sequence[bytes], rows: int, ability: Any) -> tuple[float, float]:
+class Echo:
+    """Gives each record back."""
+
+    answers = "echo"
+
+    async def score(self, batch: Batch) -> Scored:
+        return Scored(batch, range(len(batch)))
+
+
+async def through(values: Sequence[bytes], rows: int, ability: Any, score: Scores) -> tuple[float, float]:
     """CPU µs a record through the whole pipeline, and records a second."""
     for name in ("in", "out", "dead"):
         memory.forget(name)
@@ -98,7 +109,7 @@ async def through(dataplane: Dataplane, values: Sequence[bytes], rows: int, abil
     source = memory.MemoryInput(memory.MemorySource(topic="in", ends=True), Context("bench", positions))
     dead = memory.MemoryOutput(memory.MemorySink(topic="dead", ability="idempotent"), Context("bench"))
     policy = Policy(batching=Batching(rows=rows, rows_in_flight=10 * rows))
-    runner = Runner("bench", source, output, dead, scorer(dataplane), policy)
+    runner = Runner("bench", source, output, dead, score, policy)
     gc.collect()
     gc.freeze()
     begin, wall = time.process_time_ns(), time.perf_counter()
@@ -141,21 +152,23 @@ async def in_memory(dataplane: Dataplane, rounds: int, report: Report) -> None:
     for _ in range(rounds):
         costs.setdefault("alone", []).append(await alone(dataplane, values, ROWS))
         for ability in ("plain", "idempotent", "stores_offsets"):
-            cost, rate = await through(dataplane, values, ROWS, ability)
+            cost, rate = await through(values, ROWS, ability, scorer(dataplane))
             costs.setdefault(ability, []).append(cost)
             if ability == "plain":
                 rates.append(rate)
+        for rows in (ROWS, 100):
+            costs.setdefault(f"own {rows}", []).append((await through(values, rows, "plain", Echo()))[0])
         times = await latency(dataplane, values, "plain")
         middle.append(times[len(times) // 2])
         slow.append(times[len(times) * 99 // 100])
-    own = [cost - base for cost, base in zip(costs["plain"], costs["alone"], strict=True)]
     unit = "µs CPU a record"
     report.figures += [
         Figure("decode, score, encode alone, batches of 1,000", costs["alone"], 6.0, most=True, unit=unit),
         Figure("memory → memory, at least once", costs["plain"], unit=unit),
         Figure("memory → memory, by record id", costs["idempotent"], unit=unit),
         Figure("memory → memory, positions stored with the results", costs["stores_offsets"], unit=unit),
-        Figure("the pipeline and both topics, at least once", own, unit=unit),
+        Figure("the pipeline and both topics, nothing scored, batches of 1,000", costs["own 1000"], unit=unit),
+        Figure("the same, batches of 100", costs["own 100"], unit=unit),
         Figure("memory → memory, at least once, wall", rates, unit="records/s"),
         Figure("memory → memory, one record at a time, p50", middle, unit="ms"),
         Figure("memory → memory, one record at a time, p99", slow, unit="ms"),
