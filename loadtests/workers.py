@@ -229,6 +229,8 @@ def main() -> None:
     folder = prepare()
     os.sched_setaffinity(0, {SERVER_CORE, LOAD_CORE})
     report = Report("Two workers", cores="both for server and load together")
+    # what others do meanwhile is felt more where nothing has a core of its own
+    report.notes.append(f"Load average when it began: {os.getloadavg()[0]:.1f}.")
     count = 4 if arguments.quick else 20
     scenarios: dict[str, Callable[[], None]] = {
         "ratios": lambda: ratios(folder, report, 2 if arguments.quick else 7, 2),
