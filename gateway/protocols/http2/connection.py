@@ -1,4 +1,4 @@
-"""One HTTP/2 connection: frames to streams, flow control, and the end of it.
+"""One HTTP/2 connection: frames to streams.
 
 Every limit on what a peer can make the server do or hold is checked here, before anything is made of it.
 """
@@ -7,77 +7,42 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from gateway.protocols.http2 import frames
 from gateway.protocols.http2.frames import ConnectionFailed, StreamFailed
 from gateway.protocols.http2.headers import HeadReader, Malformed
-from gateway.protocols.http2.stream import Stream
+from gateway.protocols.http2.lifetime import Lifetime
+from gateway.protocols.http2.sending import HIGH_WATER
 
 if TYPE_CHECKING:
     from gateway.protocols.http2.service import Service
 
 logger = logging.getLogger("sluice.http2")
 
-#: frames beyond what a call needs, which cost the peer little (pings, settings, resets, empty data): that many at
-#: once, and that many more each second
-BARREN, BARREN_EACH_SECOND = 1000.0, 200.0
-#: bytes
-SMALL = 64
+#: bytes of a WINDOW_UPDATE that is hardly worth its frame
+SMALL: Final = 64
 #: pings more frequent than the interval, with nothing sent between them, before the connection ends
-STRIKES = 2
+STRIKES: Final = 2
 #: frames that a header block may be cut into
-CONTINUATIONS = 16
-#: streams cut by us whose frames may still be under way
-CUT = 1024
-#: bytes waiting in the transport from which on nothing more is given to it
-HIGH_WATER = 256 << 10
+CONTINUATIONS: Final = 16
 
 
-class Connection(asyncio.Protocol):
-    """`window` and `peer_window` limit what is sent, `own_window` what a stream may send to us."""
+class Connection(Lifetime):
+    """`own_window` limits what a stream may send to us, `whole_window` what all of them may."""
 
     own_window: ClassVar[int] = 1 << 20
-    #: bytes that all streams of a connection may send together before they are given more
     whole_window: ClassVar[int] = 8 << 20
 
     def __init__(self, service: Service[Any]) -> None:
-        self.service = service
-        self.loop = asyncio.get_running_loop()
-        self.transport: asyncio.Transport
-        self.peer = ""
-        self.streams: dict[int, Stream] = {}
-        self.waiting: dict[int, Stream] = {}
-        self.window = self.peer_window = frames.WINDOW_BYTES
-        self.peer_frame = frames.FRAME_BYTES
-        #: the peer does not read what was sent
-        self.paused = False
-        self.closed = False
+        super().__init__(service)
         self._heads: HeadReader[Any] = HeadReader(service.head, service.limits.header_bytes)
         self._receivable = self.whole_window
-        self._rest = frames.PREFACE[:0]
-        self._greeted = False
-        self._settled = False
-        self._last = 0
+        self._rest = b""
+        self._next = 0
         #: of a header block that is not complete: stream, flags, what is there of it, frames
         self._block: tuple[int, int, bytearray, int] | None = None
-        self._cut: dict[int, None] = {}
-        self._out: list[bytes] = []
-        self._reading = self._flushing = False
-        #: no stream beyond this is taken any more; None while all are
-        self._going: int | None = None
-        self._deaf = False
-        self._barren = BARREN
-        self._strikes = 0
         self._pinged = -1e9
-        #: seconds of the loop's clock, by the second: when it began, when something came, since when it is paused
-        self.began = self._heard = service.now
-        self._paused_at = 0.0
-        self._left = 0
-        self._asked = 0.0
-        self._leave_at = 0.0
-
-    # ---- the transport's side
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = transport  # type: ignore[assignment]
@@ -108,17 +73,6 @@ class Connection(asyncio.Protocol):
         for stream in streams.values():
             stream.on_lost()
         self._heads.forget()
-
-    def pause_writing(self) -> None:
-        self.paused = True
-        self._paused_at, self._left = self.service.now, self.transport.get_write_buffer_size()
-        self.transport.pause_reading()
-
-    def resume_writing(self) -> None:
-        self.paused = False
-        self.pump()
-        if not self.paused and not self.closed:
-            self.transport.resume_reading()
 
     def data_received(self, data: bytes) -> None:
         if self._deaf:
@@ -180,67 +134,6 @@ class Connection(asyncio.Protocol):
             elif kind < len(_CONTROL):
                 _CONTROL[kind](self, flags, number, payload)
         return at
-
-    # ---- what is sent
-
-    def emit(self, data: bytes) -> None:
-        """Sent with everything else of this turn of the loop."""
-        self._out.append(data)
-        self._strikes = 0
-        if not self._reading and not self._flushing:
-            self._flushing = True
-            self.loop.call_soon(self.flush)
-
-    def flush(self) -> None:
-        self._flushing = False
-        if self._out:
-            data = self._out[0] if len(self._out) == 1 else b"".join(self._out)
-            self._out.clear()
-            if not self.closed:
-                self.transport.write(data)
-
-    def pump(self) -> None:
-        """Sends of what waits, in turns, a frame each, as much as windows and the transport take."""
-        moved = True
-        while moved and not self.paused:
-            moved = False
-            for number, stream in list(self.waiting.items()):
-                done = stream.send_some()
-                if done is None:
-                    continue
-                moved = True
-                if done:
-                    self.waiting.pop(number, None)
-                    stream.on_room()
-            # what is written now may pause us
-            self.flush()
-
-    def give(self, number: int, nbytes: int) -> None:
-        self.emit(frames.window_update(number, nbytes))
-
-    def finished(self, stream: Stream) -> None:
-        """Its reply is complete. What the peer still sends of its request is not looked at."""
-        if self.streams.pop(stream.id, None) is not None and not stream.ended:
-            self._cut_off(stream.id, frames.NO_ERROR)
-        if self._going is not None:
-            self._close_when_done()
-
-    def reset(self, number: int, code: int) -> None:
-        stream = self.streams.pop(number, None)
-        self.waiting.pop(number, None)
-        self._cut_off(number, code)
-        if stream is not None:
-            stream.on_lost()
-        if self._going is not None:
-            self._close_when_done()
-
-    def _cut_off(self, number: int, code: int) -> None:
-        self._cut[number] = None
-        if len(self._cut) > CUT:
-            del self._cut[next(iter(self._cut))]
-        self.emit(frames.reset(number, code))
-
-    # ---- what comes
 
     def _on_data(self, flags: int, number: int, payload: bytes) -> None:
         size = len(payload)
@@ -370,8 +263,7 @@ class Connection(asyncio.Protocol):
         self.waiting.pop(number, None)
         if stream is not None:
             stream.on_lost()
-            if self._going is not None:
-                self._close_when_done()
+            self._drained()
 
     def _on_settings(self, flags: int, number: int, payload: bytes) -> None:
         if number:
@@ -454,71 +346,6 @@ class Connection(asyncio.Protocol):
         self._barren -= much
         if self._barren < 0:
             raise ConnectionFailed(frames.ENHANCE_YOUR_CALM, f"too many {what}")
-
-    # ---- the end
-
-    def fail(self, code: int, reason: str) -> None:
-        """Says why, and closes."""
-        self._deaf = True
-        if self.closed:
-            return
-        if self._greeted:
-            logger.debug("%s: %s", self.peer, reason)
-            self.emit(frames.goaway(self._last, code, reason))
-        self.flush()
-        self.transport.close()
-
-    def leave(self, grace: float) -> None:
-        """No new calls, but those that are under way by then; those that have begun get their replies."""
-        if self._going is None and not self.closed:
-            self._leave_at = self.service.now + grace if grace else 0.0
-            self._going = frames.MOST
-            # a call may cross this: its end is told by the ping's return
-            self.emit(frames.goaway(frames.MOST, frames.NO_ERROR) + frames.frame(frames.PING, 0, 0, b"goodbye!"))
-
-    def _go(self, last: int) -> None:
-        self._going = last
-        self.emit(frames.goaway(last, frames.NO_ERROR))
-        self._close_when_done()
-
-    def _close_when_done(self) -> None:
-        if not self.streams and self._going != frames.MOST and not self.closed:
-            self.flush()
-            self.transport.close()
-
-    def sweep(self, now: float) -> None:
-        """Called once a second."""
-        limits = self.service.limits
-        self._barren = min(BARREN, self._barren + BARREN_EACH_SECOND)
-        if self.paused:
-            self._sweep_writing(now)
-        elif self._deaf:
-            if now - self._heard > limits.patience:
-                self.transport.abort()
-        elif not self._settled:
-            if now - self.began > limits.handshake_timeout:
-                self.transport.abort()
-        elif self._asked and now - self._asked > limits.keepalive_timeout:
-            self.transport.abort()
-        elif not self._asked and now - self._heard > limits.keepalive_time:
-            self._asked = now
-            self.emit(frames.frame(frames.PING, 0, 0, b"keepaliv"))
-        if self._leave_at and now > self._leave_at:
-            self.transport.abort()
-        elif self._going is None and limits.max_age and now - self.began > limits.max_age * self.service.jitter:
-            self.leave(limits.max_age_grace)
-        for stream in list(self.streams.values()):
-            stream.sweep(now)
-
-    def _sweep_writing(self, now: float) -> None:
-        """A client that does not read its replies holds memory: it must make progress."""
-        limits = self.service.limits
-        if now - self._paused_at > limits.patience:
-            left = self.transport.get_write_buffer_size()
-            if self._left - left < limits.patience * limits.min_rate:
-                self.transport.abort()
-                return
-            self._paused_at, self._left = now, left
 
 
 def _unpadded(payload: bytes) -> bytes:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import random
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, TypeVar
 
@@ -49,8 +48,6 @@ class Service(Generic[Head]):
         self.empty.set()
         #: a clock of one second's grain: the sweep's, and what it compares with
         self.now = 0.0
-        #: spreads the ages of connections that began together
-        self.jitter = 1.0
         self._sweeping: asyncio.TimerHandle | None = None
 
     def head(self, fields: list[Field]) -> Head:
@@ -78,7 +75,6 @@ class Service(Generic[Head]):
 
     def _next_sweep(self, loop: asyncio.AbstractEventLoop) -> None:
         self.now = loop.time()
-        self.jitter = random.uniform(0.9, 1.1)  # noqa: S311 - as gRPC's own
         self._sweeping = loop.call_later(1.0, self._sweep, loop)
 
     def _sweep(self, loop: asyncio.AbstractEventLoop) -> None:
