@@ -6,6 +6,7 @@ Three pumps, so that a batch is scored while the one before it is written, and a
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import deque
 from collections.abc import Iterator
 from typing import Any, Final, Protocol
@@ -70,6 +71,9 @@ class Lane:
         self.acknowledging: Final = Pump[Flight](tasks, f"acknowledge {name}", self._acknowledge)
         #: everything that was read and is not acknowledged, in order
         self.flights: Final[deque[Flight]] = deque()
+        #: `time.monotonic()` of the last step that was done; at the model it takes as long as it takes
+        self.stepped = time.monotonic()
+        self.at_model = False
         self._unwritten = 0
         self._changed: Final = asyncio.Event()
 
@@ -94,12 +98,16 @@ class Lane:
                 await self._change()
             if steps.merges:
                 flight = await self._gathered(flight)
+            self.at_model = True
             flight.scored = await steps.score(flight)
             parts = split(flight, steps.lanes)
         except Exception as error:  # noqa: BLE001 - the session says what is to be done about it
             self.scoring.stop()
             steps.failed(self, error)
             return
+        finally:
+            self.at_model = False
+            self.stepped = time.monotonic()
         flight.parts = len(parts)
         self._unwritten += 1
         self.acknowledging.put(flight)
@@ -151,6 +159,7 @@ class Lane:
         except Exception as error:  # noqa: BLE001 - the session says what is to be done about it
             self._failed(error)
             return
+        self.stepped = time.monotonic()
         part.flight.part_done()
         if not part.flight.parts:
             self._unwritten -= 1
@@ -167,6 +176,7 @@ class Lane:
         except Exception as error:  # noqa: BLE001 - the session says what is to be done about it
             self._failed(error)
             return
+        self.stepped = time.monotonic()
         self.flights.remove(flight)
         if not self.flights:
             self._steps.emptied(self)

@@ -61,7 +61,11 @@ class Errors(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     ] = 0
     stalled: Annotated[
         float,
-        Meta(ge=0, description="Reconnect after so long without progress though there is work; 0: never."),
+        Meta(
+            ge=0,
+            description="Reconnect after so long without progress though there is work; also how long a connection may"
+            " take; 0: for ever.",
+        ),
     ] = 60.0
     settle: Annotated[
         float,

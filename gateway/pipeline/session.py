@@ -307,7 +307,7 @@ class Session:
         self.emptied(lane)
 
     async def _watch(self) -> None:
-        self._end(await self._watchdog.barked(lambda: bool(self.busy)))
+        self._end(await self._watchdog.barked(self.busy.values))
 
 
 async def _all(tasks: Iterable[asyncio.Task[None] | None]) -> None:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Final
 
 from gateway.core.errors import SluiceError
 from gateway.core.stream import Transient
 from gateway.pipeline.fault import EVERY, Fault
+from gateway.pipeline.lane import Lane
 from gateway.pipeline.pipeline import Pipeline
 
 logger = logging.getLogger("sluice.streams")
@@ -22,8 +23,9 @@ class Watchdog:
     def __init__(self, pipeline: Pipeline) -> None:
         self._pipeline: Final = pipeline
 
-    async def barked(self, busy: Callable[[], bool]) -> Fault:
-        """Returns when there has been work for too long, and none of it was done. `busy`: something is in flight."""
+    async def barked(self, lanes: Callable[[], Iterable[Lane]]) -> Fault:
+        """Returns when a lane of these has had something in flight for too long, and no step of it was done; or when
+        the input knows of records, and gives none. Whoever barks in vain does it less and less often."""
         pipeline = self._pipeline
         stalled = pipeline.policy.errors.stalled
         if not stalled:
@@ -31,26 +33,30 @@ class Watchdog:
         seen, since = self._traces(), time.monotonic()
         while True:
             await asyncio.sleep(stalled / 4)
-            patience = stalled if busy() else stalled * 2.0 ** min(pipeline.stalls, 6)
-            if (now := self._traces()) != seen or self._waits() or not (busy() or self._lags(since)):
-                seen, since = now, time.monotonic()
-            elif time.monotonic() - since >= patience:
-                pipeline.stalls += 1
-                error = Transient(f"no progress for {patience:g} s though there is work")
-                return Fault(error, EVERY, hard=True)
+            patience = stalled * 2.0 ** min(pipeline.stalls, 6)
+            now = time.monotonic()
+            busy = list(lanes())
+            if (traces := self._traces()) != seen or busy or not self._lags(since):
+                seen, since = traces, now
+            for lane in busy:
+                if pipeline.delivery.waits:
+                    lane.stepped = now  # for something that is known, and tried again
+                if not lane.at_model and now - lane.stepped >= patience:
+                    return self._bark(f"no progress for {patience:g} s in lane '{lane.name}'")
+            if now - since >= patience:
+                return self._bark(f"no record for {patience:g} s, though there are some")
 
-    def _traces(self) -> tuple[int, ...]:
-        counters = self._pipeline.counters
-        return counters.read, counters.scored, counters.written, counters.dead, counters.acknowledged
+    def _bark(self, message: str) -> Fault:
+        self._pipeline.stalls += 1
+        return Fault(Transient(message), EVERY, hard=True)
+
+    def _traces(self) -> tuple[int, int]:
+        return self._pipeline.counters.read, self._pipeline.counters.acknowledged
 
     def _lags(self, since: float) -> bool:
         """The input knows of records that it does not give, and that for longer than the last look."""
         pipeline = self._pipeline
         return pipeline.lag_seen > since and any(lag.records for lag in pipeline.lag.values())
-
-    def _waits(self) -> bool:
-        """For something that is known, and tried again."""
-        return bool(self._pipeline.model.backoff.failures) or self._pipeline.delivery.waits
 
     async def look_at_lag(self) -> None:
         """Now and then, for ever."""
