@@ -70,6 +70,7 @@ async def serve(settings: Settings) -> int:
             await ports.start(stack, listener, *serving.others())
             if streams is not None:
                 stack.push_async_callback(streams.close)
+                stop.last.append(streams.kill)
                 await stop.unless(streams.start())
             settle_memory()
             stop.set_ready(True)

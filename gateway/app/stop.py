@@ -24,6 +24,8 @@ class Stop:
         self.code = GOOD
         #: called when `ready` changes
         self.watchers: list[Callable[[], None]] = []
+        #: called before the process ends at once
+        self.last: list[Callable[[], None]] = []
         self._asked = asyncio.Event()
 
     def listen(self) -> None:
@@ -47,6 +49,8 @@ class Stop:
         self.code = code
         if self._asked.is_set():
             logger.warning("stopped at once")
+            for each in self.last:
+                each()
             end(code)
         self._asked.set()
 

@@ -52,6 +52,11 @@ class StreamWorkers:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await asyncio.gather(*(self._retire(member) for member in list(self._everybody)))
 
+    def kill(self) -> None:
+        """All of them, at once."""
+        for member in list(self._everybody):
+            member.kill("not needed any more")
+
     def troubles(self) -> list[str]:
         return [f"stream worker {slot.number}: {slot.trouble}" for slot in self._slots if slot.trouble]
 

@@ -130,8 +130,10 @@ class Supervisor:
         self._admin_address = admin_socket.getsockname()[:2]
         stack.push_async_callback(self.plane.close)
         stack.push_async_callback(self.workers.close)
+        stop.last.append(self.workers.kill)
         if self._streams is not None:
             stack.push_async_callback(self._streams.close)
+            stop.last.append(self._streams.kill)
         return self
 
     def addresses(self) -> list[str]:

@@ -109,6 +109,11 @@ class Workers:
         await asyncio.gather(*(self._end(member, "stop") for member in list(self._everybody)))
         await asyncio.gather(*self._aside, return_exceptions=True)
 
+    def kill(self) -> None:
+        """All of them, at once."""
+        for member in list(self._everybody):
+            member.kill("not needed any more")
+
     async def _launch(self, slot: Slot) -> Member:
         member, self._spare = self._spare, None
         if member is None or not await self._is_well(member):
