@@ -11,7 +11,7 @@ from typing import Final
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import CommitFailedError, IllegalStateError
 
-from adapters.kafka.failure import FAILURES, failure
+from adapters.kafka.failure import failure
 from gateway.core.errors import SluiceError
 
 log = logging.getLogger("sluice.streams.kafka")
@@ -80,7 +80,7 @@ class Commits:
                 self.error = None
             except (CommitFailedError, IllegalStateError) as error:
                 log.info("offsets are not committed, what they cover comes again: %s", error)
-            except FAILURES as error:
+            except Exception as error:  # noqa: BLE001 - told by the next read; nobody else would notice
                 self._fail(error)
             await asyncio.sleep(max(0.0, self._interval - (time.monotonic() - began)))
 

@@ -55,6 +55,8 @@ def failure(error: BaseException, what: str) -> SluiceError:
     detail = str(error) or type(error).__name__
     if isinstance(error, SluiceError):
         return error
+    if isinstance(error, NoTopicError):
+        return Transient(f"{what}: {error.args[0]}")  # aiokafka would put the class in front of it
     if isinstance(error, _FENCED):
         return Fenced(f"{what}: another member has taken over: {detail}")
     if isinstance(error, kafka.UnknownTopicOrPartitionError):

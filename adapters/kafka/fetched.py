@@ -95,6 +95,8 @@ class Fetched:
         self._fetcher: Final[Any] = consumer._fetcher
         self._subscription: Final[Any] = consumer._subscription
         self._coordinator: Final[Any] = consumer._coordinator
+        # Else a partition whose records wait here keeps back the fetches of all others, for 0.1 s each time.
+        self._fetcher._prefetch_backoff = 0.0
 
     def check(self) -> None:
         """Raises what befell the group, or the task that fetches."""

@@ -15,7 +15,7 @@ from confluent_kafka.admin import AclBinding, AclBindingFilter, AdminClient, New
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
-from servers.server import Missing, Server, answers, free_port, installed
+from servers.server import Missing, Server, answers, free_port, installed, until
 
 JARS = Path(__file__).resolve().parents[2] / ".servers" / "kafka"
 
@@ -42,6 +42,8 @@ class Topics:
         new = NewTopic(name, num_partitions=partitions, replication_factor=1, config=options)
         admin = self.admin()  # it must outlive the answer
         admin.create_topics([new], operation_timeout=30)[name].result(30)
+        # The controller has it; the broker may not know it yet.
+        until(lambda: admin.list_topics(name, 30).topics[name].error is None, what=f"topic '{name}'")
         return name
 
     def grow(self, topic: str, partitions: int) -> None:
