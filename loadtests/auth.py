@@ -1,4 +1,4 @@
-"""What it costs to say who asks: an API key with every request of T, beside the same without, interleaved.
+"""What it costs to say who asks: an API key with every request of T, beside a server that is open.
 
 `python -m loadtests.auth [--quick]` writes results/auth.md and auth.json.
 """
@@ -7,90 +7,86 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 import urllib.request
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-from joserfc import jwt
-from joserfc.jwk import RSAKey
-
-from loadtests.bench import TREE_SETTINGS, Bench, prepare
+from loadtests.bench import TREE_SETTINGS, prepare
 from loadtests.contenders import Folder, Sluice
-from loadtests.load import Request
+from loadtests.load import Request, Sample, apply
 from loadtests.process import ROOT
 from loadtests.report import Figure, Report
 
-#: policies that fit other callers, as a gateway with some clients has them
-OTHERS = [{"who": f"key:client-{number}", "allow": ["infer"], "models": [f"m{number}-*"]} for number in range(20)]
 REQUIRED = 0.93
+CONNECTIONS = (64, 1)
+#: keys of others, as a gateway with some clients has them
+OTHERS = 20
+
+Asked = tuple[Sluice, Request]
+Pairs = list[tuple[Sample, Sample]]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m loadtests.auth", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="few and short rounds: a look, no evidence")
+    parser.add_argument("--quick", action="store_true", help="few starts: a look, no evidence")
     arguments = parser.parse_args()
     folder = prepare()
     report = Report("What it costs to say who asks")
-    bench = Bench(folder, report, rounds=2 if arguments.quick else 7, seconds=1 if arguments.quick else 2)
-    for connections in (64, 1):
-        _compare(bench, folder, connections)
+    found: dict[int, Pairs] = {connections: [] for connections in CONNECTIONS}
+    for number in range(2 if arguments.quick else 7):
+        _measure(folder, found)
+        told = ", ".join(f"{each} connections {pairs[-1][0].rate:,.0f}/s" for each, pairs in found.items())
+        print(f"start {number + 1}: {told}", file=sys.stderr)
+    for connections, pairs in found.items():
+        title = f"T, {connections} connections"
+        report.samples[title] = {"API key": [ours for ours, _ in pairs], "open": [theirs for _, theirs in pairs]}
+        rates = [ours.rate / theirs.rate for ours, theirs in pairs]
+        costs = [theirs.cpu / ours.cpu for ours, theirs in pairs]
+        report.figures += [
+            Figure(f"{title}: API key / open", rates, REQUIRED),
+            Figure("the same by CPU a request", costs),
+        ]
+    report.notes.append(
+        "Two processes of the same server differ by more than a key costs: both are started anew every six rounds."
+    )
     path: Path = report.write("auth")
     print(report.table(), f"\nwritten to {path.relative_to(ROOT)}")
 
 
-def _compare(bench: Bench, folder: Folder, connections: int) -> None:
+def _measure(folder: Folder, found: dict[int, Pairs]) -> None:
+    """One start of both, short rounds by turns: what the machine does meanwhile meets both alike."""
     with ExitStack() as stack:
-        tree = folder.path / "tree"
-        token = _issued(folder)
-        opened = stack.enter_context(Sluice(folder, tree, TREE_SETTINGS, "open"))
-        closed = stack.enter_context(Sluice(folder, tree, {**TREE_SETTINGS, "auth": _settings(folder)}, "closed"))
+        opened, closed = (
+            stack.enter_context(Sluice(folder, folder.path / "tree", TREE_SETTINGS, name))
+            for name in ("open", "closed")
+        )
         request = folder.request(opened.infer("T"), "T")
-        asked = {
-            "open": (opened, request),
-            "API key": (closed, Request(closed.infer("T"), request.body, token=_key(closed))),
-            "JWT": (closed, Request(closed.infer("T"), request.body, token=token)),
-            "open, heads that differ": (opened, Request(request.url, request.body, fresh=True)),
-            "API key, heads that differ": (
-                closed,
-                Request(closed.infer("T"), request.body, token=_key(closed), fresh=True),
-            ),
-        }
-        for name, (_, each) in asked.items():
-            assert each.send()[0] == 200, name
-        samples = bench.interleave(f"T, {connections} connections", asked, connections)
-    for name, beside, required in (
-        ("API key", "open", REQUIRED),
-        ("JWT", "open", None),
-        ("API key, heads that differ", "open, heads that differ", None),
-    ):
-        ours, theirs = samples[name], samples[beside]
-        rates = [a.rate / b.rate for a, b in zip(ours, theirs, strict=True)]
-        costs = [b.cpu / a.cpu for a, b in zip(ours, theirs, strict=True)]
-        title = f"T, {connections} connections: {name} / {beside}"
-        bench.report.figures += [Figure(title, rates, required), Figure("the same by CPU a request", costs)]
+        asked: list[Asked] = [
+            (closed, replace(request, url=closed.infer("T"), token=_keys(closed))),
+            (opened, request),
+        ]
+        for each in asked:
+            apply(*each, 64, 1)
+        for connections, pairs in found.items():
+            for number in range(6):
+                turns = asked if number % 2 else asked[::-1]
+                samples = {server.name: apply(server, sent, connections, 1) for server, sent in turns}
+                pairs.append((samples["closed"], samples["open"]))
 
 
-def _settings(folder: Folder) -> dict[str, Any]:
-    return {
-        "policies": [*OTHERS, {"who": "jwt:bench", "allow": ["infer"], "models": ["T"]}],
-        "jwt": {"issuer": "bench", "audience": ["sluice"], "jwks_file": str(folder.scratch / "jwks.json")},
-    }
+def _keys(server: Sluice) -> str:
+    """The key of this client, after those of others."""
+    for number in range(OTHERS):
+        _key(server, f"client-{number}", f"infer:m{number}-*")
+    return _key(server, "bench", "infer:T")
 
 
-def _issued(folder: Folder) -> str:
-    """A token, whose issuer's key is in a file."""
-    key = RSAKey.generate_key(2048)
-    document = {"keys": [{**key.as_dict(private=False), "kid": "k"}]}
-    (folder.scratch / "jwks.json").write_text(json.dumps(document))
-    claims = {"iss": "bench", "aud": "sluice", "sub": "bench", "exp": 4e9}
-    return jwt.encode({"alg": "RS256", "kid": "k"}, claims, key, algorithms=["RS256"])
-
-
-def _key(server: Sluice) -> str:
+def _key(server: Sluice, name: str, allow: str) -> str:
     request = urllib.request.Request(
         f"{server.admin_url}/admin/v1/keys",
-        json.dumps({"name": "bench", "allow": ["infer:T"]}).encode(),
+        json.dumps({"name": name, "allow": [allow]}).encode(),
         {"Authorization": "Bearer bench"},
     )
     with urllib.request.urlopen(request, timeout=30) as reply:

@@ -24,6 +24,9 @@ class Entrance:
 
     def look(self, need: Need, connection: Connection, head: Head) -> None:
         """Raises what every such call with this head is answered, whatever its message says."""
+        terms = head.terms
+        if terms is not None and terms.principal is not None and self.checkpoint.guard.holds(terms.principal):
+            return  # the same head was let in before, to infer
         if need.action is not None and (self.checkpoint.guard.closed or need.gate is not None):
             self.checkpoint.foresee(need, self.credentials(connection, head), head.path)
 
