@@ -81,8 +81,13 @@ async def running(copy: Copy) -> AsyncIterator[Copy]:
         raise error
 
 
-async def until(check: Callable[[], bool], seconds: float = 40.0) -> None:
-    """Of what the event loop or another process does."""
-    async with asyncio.timeout(seconds):
-        while not check():  # noqa: ASYNC110 - the other side sends no event
-            await asyncio.sleep(0.02)
+async def until(check: Callable[[], bool], copy: Copy | None = None, seconds: float = 60.0) -> None:
+    """Of what the event loop or another process does. Says how far `copy` is where it does not happen."""
+    try:
+        async with asyncio.timeout(seconds):
+            while not check():  # noqa: ASYNC110 - the other side sends no event
+                await asyncio.sleep(0.02)
+    except TimeoutError:
+        if copy is None:
+            raise
+        raise AssertionError(f"{len(copy.done)} are done; the last troubles: {copy.troubles[-5:]}") from None

@@ -31,11 +31,11 @@ def test_ended_in_the_middle(own_rabbitmq: RabbitMQ, queues: tuple[str, str], en
     async def run() -> None:
         copy = Copy(source(own_rabbitmq.url, given), sink(own_rabbitmq.url, taken), Credit(50, 1 << 20))
         async with running(copy):
-            await until(lambda: len(copy.done) >= 300)
+            await until(lambda: len(copy.done) >= 300, copy)
             await asyncio.to_thread(end, own_rabbitmq)
             assert len(copy.done) < len(MANY)
             await asyncio.to_thread(own_rabbitmq.start)
-            await until(lambda: copy.done == set(MANY))
+            await until(lambda: copy.done == set(MANY), copy)
         assert copy.troubles
 
     uvloop.run(run())
@@ -75,11 +75,11 @@ def test_a_broker_that_stands_still_is_given_up(own_rabbitmq: RabbitMQ, queues: 
         out = sink(own_rabbitmq.url, queues[1], heartbeat_seconds=1, connect_seconds=2)
         copy = Copy(inp, out, Credit(1, 1 << 20))
         async with running(copy):
-            await until(lambda: len(copy.done) >= 5)
+            await until(lambda: len(copy.done) >= 5, copy)
             own_rabbitmq.pause()
-            await until(lambda: any("silent" in trouble or "is lost" in trouble for trouble in copy.troubles))
+            await until(lambda: any("silent" in trouble or "is lost" in trouble for trouble in copy.troubles), copy)
             own_rabbitmq.resume()
-            await until(lambda: len(copy.done) == 100)
+            await until(lambda: len(copy.done) == 100, copy)
 
     uvloop.run(run())
     assert set(own_rabbitmq.bodies(queues[1])) == set(MANY[:100])
