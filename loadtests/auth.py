@@ -35,7 +35,7 @@ def main() -> None:
     folder = prepare()
     report = Report("What it costs to say who asks")
     found: dict[int, Pairs] = {connections: [] for connections in CONNECTIONS}
-    for number in range(2 if arguments.quick else 7):
+    for number in range(2 if arguments.quick else 6):
         _measure(folder, found)
         told = ", ".join(f"{each} connections {pairs[-1][0].rate:,.0f}/s" for each, pairs in found.items())
         print(f"start {number + 1}: {told}", file=sys.stderr)
@@ -49,7 +49,7 @@ def main() -> None:
             Figure("the same by CPU a request", costs),
         ]
     report.notes.append(
-        "Two processes of the same server differ by more than a key costs: both are started anew every six rounds."
+        "Two processes of the same server differ by more than a key costs: both are started anew every four rounds."
     )
     path: Path = report.write("auth")
     print(report.table(), f"\nwritten to {path.relative_to(ROOT)}")
@@ -70,9 +70,9 @@ def _measure(folder: Folder, found: dict[int, Pairs]) -> None:
         for each in asked:
             apply(*each, 64, 1)
         for connections, pairs in found.items():
-            for number in range(6):
+            for number in range(4):
                 turns = asked if number % 2 else asked[::-1]
-                samples = {server.name: apply(server, sent, connections, 1) for server, sent in turns}
+                samples = {server.name: apply(server, sent, connections, 2) for server, sent in turns}
                 pairs.append((samples["closed"], samples["open"]))
 
 
