@@ -105,6 +105,8 @@ class Topic:
         self.name: Final = name
         self.lanes: Final[dict[str, Log]] = {}
         self.letters: Final[list[DeadLetter]] = []
+        #: id → where its letter is
+        self.graves: Final[dict[str, int]] = {}
         #: (pipeline, lane) → epoch and position; lanes of this topic where it is read, of others where it is written
         self.owners: Final[dict[tuple[str, str], tuple[int, int | None]]] = {}
         self.places: Final[dict[str, tuple[Log, int]]] = {}
@@ -134,6 +136,14 @@ class Topic:
                 new.append(at)
         log.append(batch.take(new))
         self.wake()
+
+    def bury(self, dead: Iterable[DeadLetter], *, by_id: bool) -> None:
+        for letter in dead:
+            if by_id and letter.message.id in self.graves:
+                self.letters[self.graves[letter.message.id]] = letter
+            else:
+                self.graves[letter.message.id] = len(self.letters)
+                self.letters.append(letter)
 
     def messages(self) -> list[Message]:
         """All of it, lane by lane."""
@@ -317,7 +327,7 @@ class MemoryOutput:
             self._topic.replace(rows.batch, lane)
         elif len(rows.batch):
             self._topic.append(rows.batch, lane)
-        self._topic.letters.extend(dead)
+        self._topic.bury(dead, by_id=self._ability is Ability.IDEMPOTENT)
 
     async def close(self) -> None:
         self._connected = False

@@ -145,6 +145,18 @@ def test_dead_letters_share_the_write(stands: OutputStands) -> None:
     run(test)
 
 
+def test_a_repeated_dead_letter_replaces_itself_too(stands: OutputStands) -> None:
+    async def test() -> None:
+        async with stands() as stand, connected(stand.open()) as output:
+            if not output.sink.dead_letters or Ability.IDEMPOTENT not in output.sink.abilities:
+                return
+            for _ in range(2):
+                await output.write(rows([1], await stand.source()), letters(7, 8))
+            assert sorted(await stand.letters()) == ["dead-7", "dead-8"]
+
+    run(test)
+
+
 def test_dead_letters_alone_store_no_position(stands: OutputStands) -> None:
     """An output that is used for dead letters, see `Output.write`."""
 
