@@ -54,6 +54,13 @@ def test_a_good_one(name: str, algorithm: str, says: bool) -> None:
     assert found.expires == pytest.approx(time.time() + 330, abs=20)
 
 
+def test_clocks_may_differ_by_the_leeway() -> None:
+    now = time.time()
+    assert identify(token(EC, "e", exp=now - 500, nbf=now + 500, iat=now + 500), leeway=600) is not None
+    with pytest.raises(Expired):
+        identify(token(EC, "e", exp=now - 500), leeway=400)
+
+
 def test_headers_that_nobody_registered() -> None:
     assert identify(token(EC, "e", header={"nonce": "abc", "x5c": ["A" * 2000]})) is not None
 
@@ -65,8 +72,6 @@ def test_headers_that_nobody_registered() -> None:
         ({"groups": "ops"}, ("jwt:ann", "jwt-group:ops")),
         ({"groups": ["ops", 3, None, "", "a\nb", "x" * 300]}, ("jwt:ann", "jwt-group:ops")),
         ({"groups": {"a": 1}}, ("jwt:ann",)),
-        ({"exp": time.time() - 5}, ("jwt:ann",)),  # within the leeway
-        ({"nbf": time.time() + 5}, ("jwt:ann",)),
         ({"sub": "https://x/ü"}, ("jwt:https://x/ü",)),
     ],
 )
