@@ -72,6 +72,10 @@ async def running(copy: Copy) -> AsyncIterator[Copy]:
     task = asyncio.create_task(copy.run())
     try:
         yield copy
+    except AssertionError as found:
+        if task.done() and not task.cancelled() and (error := task.exception()):
+            raise error from found
+        raise
     finally:
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)

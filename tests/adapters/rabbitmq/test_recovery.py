@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from collections.abc import Callable, Iterator
 
 import pytest
 import uvloop
 from queuecopy import Copy, connected, running, sink, source, until
 from servers.fixtures import serving
+from servers.proxy import Proxy
 from servers.rabbitmq import RabbitMQ
 
 from gateway.core.stream import Batch, Credit, Fenced, Rows, Token, Transient
@@ -83,6 +85,28 @@ def test_a_broker_that_stands_still_is_given_up(own_rabbitmq: RabbitMQ, queues: 
 
     uvloop.run(run())
     assert set(own_rabbitmq.bodies(queues[1])) == set(MANY[:100])
+
+
+@pytest.mark.parametrize("kind", ["classic"])
+def test_connections_that_are_cut_anywhere(own_rabbitmq: RabbitMQ, queues: tuple[str, str]) -> None:
+    """One in thirty packets of ours never arrives, or its answer does not."""
+    given, taken = queues
+    chance = random.Random(7)
+    own_rabbitmq.publish(given, MANY)
+
+    def cut(data: bytes) -> str:
+        return chance.choice(["before", "after"]) if chance.random() < 0.03 else ""
+
+    async def run() -> None:
+        async with Proxy(own_rabbitmq.url) as to_input, Proxy(own_rabbitmq.url) as to_output:
+            to_input.cut = to_output.cut = cut
+            copy = Copy(source(to_input.url, given), sink(to_output.url, taken), Credit(7, 1 << 20))
+            async with running(copy):
+                await until(lambda: copy.done == set(MANY), copy)
+            assert len(copy.troubles) >= 3
+
+    uvloop.run(run())
+    assert set(own_rabbitmq.bodies(taken)) == set(MANY)
 
 
 class Impatient(RabbitMQ):
