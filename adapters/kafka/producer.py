@@ -10,6 +10,7 @@ from functools import partial
 from typing import Any, Final
 
 from aiokafka import AIOKafkaProducer, TopicPartition
+from aiokafka.errors import ProducerClosed
 from aiokafka.producer import sender
 
 from adapters.kafka.cluster import connection
@@ -124,6 +125,9 @@ class Producer:
                     message = failure(outcome, f"{batch.ids[piece.rows[0]]} for topic '{topic}'").message
                     raise DataError(message, piece.rows[0]) from outcome
                 smaller.setdefault(partition, []).extend(piece.rows)
+            elif isinstance(outcome, asyncio.CancelledError):
+                # Another lane gave up on this producer: that is its end, and not that of the task that waits here.
+                raise ProducerClosed
             elif isinstance(outcome, BaseException):
                 raise outcome
         for partition, rows in smaller.items():
