@@ -279,7 +279,7 @@ class Settings(Struct, frozen=True, kw_only=True):
         _seconds(
             "After which another process takes over a stream that one process at a time may read, when the one that"
             " read it died without a word.",
-            ge=1,
+            ge=0.1,
         ),
     ] = 10.0
     limits: Limits = Limits()
