@@ -36,8 +36,8 @@ from gateway.models.onnx import Runtime
 from gateway.models.repository import Repository
 from gateway.pipeline.policy import Batching, Policy
 from gateway.pipeline.runner import Runner
-from gateway.pipeline.scored import Scored, Scores
-from gateway.pipeline.scorer import Scorer
+from gateway.pipeline.scoring.scored import Scored, Scores
+from gateway.pipeline.scoring.scorer import Scorer
 from gateway.routing.split import Splits
 from loadtests.models import make
 from loadtests.records import features

@@ -50,7 +50,7 @@ async def sluice(given: argparse.Namespace) -> None:
     from gateway.core.stream import Context
     from gateway.pipeline.policy import Batching, Policy
     from gateway.pipeline.runner import Runner
-    from gateway.pipeline.scorer import Scorer
+    from gateway.pipeline.scoring.scorer import Scorer
 
     assert adapter.input is not None
     assert adapter.output is not None

@@ -26,7 +26,7 @@ from adapters.kafka.settings import KafkaSink, KafkaSource
 from gateway.core.stream import Batch, Context
 from gateway.pipeline.policy import Backoff, Batching, Errors, Policy
 from gateway.pipeline.runner import Runner
-from gateway.pipeline.scored import Scored
+from gateway.pipeline.scoring.scored import Scored
 
 ROOT = Path(__file__).parents[1]
 

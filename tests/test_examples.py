@@ -17,8 +17,8 @@ from servers.server import until
 from streaming import Place, running
 
 from gateway.demo.training import CANCER, HeldOut, train
-from gateway.pipeline.reading import read_all
-from gateway.pipeline.validation import signatures, validate
+from gateway.pipeline.declared.reading import read_all
+from gateway.pipeline.declared.validation import signatures, validate
 from gateway.settings import Settings
 from gateway.store.contract import State
 

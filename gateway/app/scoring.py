@@ -14,7 +14,7 @@ import msgspec
 from gateway.app.engine import Engine
 from gateway.control.follower import Follower
 from gateway.core.errors import NotFound, SluiceError
-from gateway.pipeline.spec import Stream
+from gateway.pipeline.declared.spec import Stream
 from gateway.settings import Settings
 from gateway.store.contract import ApiKey, State
 from gateway.store.view import View

@@ -22,7 +22,7 @@ from gateway.app.stop import Stop, end
 from gateway.app.streamset import StreamSet
 from gateway.core.errors import SluiceError
 from gateway.models.onnx import runtime_name
-from gateway.pipeline.spec import Stream
+from gateway.pipeline.declared.spec import Stream
 from gateway.protocols.admin import admin_app, streams_routes
 from gateway.protocols.http.listener import Listener, bind
 from gateway.protocols.http.service import Service

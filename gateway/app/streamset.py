@@ -13,12 +13,12 @@ from typing import Final
 from gateway.app.engine import Engine
 from gateway.app.scoring import Keys, Scoring
 from gateway.app.storage import leases, view
-from gateway.pipeline.lease import owner
-from gateway.pipeline.reading import read_all
-from gateway.pipeline.spec import Stream
-from gateway.pipeline.station import Station
-from gateway.pipeline.streams import Streams
-from gateway.pipeline.validation import signatures, validate
+from gateway.pipeline.declared.reading import read_all
+from gateway.pipeline.declared.spec import Stream
+from gateway.pipeline.declared.validation import signatures, validate
+from gateway.pipeline.hosting.lease import owner
+from gateway.pipeline.hosting.station import Station
+from gateway.pipeline.hosting.streams import Streams
 from gateway.settings import Settings
 from gateway.store.leases import Leases
 from gateway.store.view import View

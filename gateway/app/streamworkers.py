@@ -186,7 +186,7 @@ def with_streams(
         return render
 
     async def both() -> bytes:
-        from gateway.pipeline.metrics import write
+        from gateway.pipeline.hosting.metrics import write
 
         page = Page()
         write(page, await streams.samples())

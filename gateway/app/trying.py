@@ -14,15 +14,15 @@ from gateway.codecs.records.columns import Decoder
 from gateway.core.errors import Unavailable
 from gateway.core.stream import Batch, Credit, Message
 from gateway.dataplane import Dataplane
-from gateway.pipeline import build
-from gateway.pipeline.cases import Case
-from gateway.pipeline.checking import target
-from gateway.pipeline.comparing import differences
-from gateway.pipeline.formats import reader
-from gateway.pipeline.problem import Problem
-from gateway.pipeline.scored import Scored
-from gateway.pipeline.scorer import Scorer
-from gateway.pipeline.spec import Stream
+from gateway.pipeline.declared import build
+from gateway.pipeline.declared.cases import Case
+from gateway.pipeline.declared.checking import target
+from gateway.pipeline.declared.comparing import differences
+from gateway.pipeline.declared.formats import reader
+from gateway.pipeline.declared.problem import Problem
+from gateway.pipeline.declared.spec import Stream
+from gateway.pipeline.scoring.scored import Scored
+from gateway.pipeline.scoring.scorer import Scorer
 from gateway.settings import Settings
 
 Tried = tuple[str, Message, bytes | None, str]

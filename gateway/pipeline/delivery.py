@@ -31,8 +31,8 @@ from gateway.pipeline.breaker import Breaker
 from gateway.pipeline.crashpoint import crash
 from gateway.pipeline.fault import BOTH, Fault, Halted, Tripped
 from gateway.pipeline.flight import Flight
+from gateway.pipeline.scoring.stamp import attempts, bare
 from gateway.pipeline.side import Side
-from gateway.pipeline.stamp import attempts, bare
 from gateway.pipeline.status import Counters
 
 

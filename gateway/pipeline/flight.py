@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from gateway.core.stream import Batch, Token
-from gateway.pipeline.scored import Scored
+from gateway.pipeline.scoring.scored import Scored
 
 
 @dataclass(slots=True, eq=False)

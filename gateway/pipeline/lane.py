@@ -14,7 +14,7 @@ from typing import Any, Final, Protocol
 from gateway.pipeline.delivery import Part, split
 from gateway.pipeline.flight import Flight, joined
 from gateway.pipeline.pump import Pump
-from gateway.pipeline.scored import Scored
+from gateway.pipeline.scoring.scored import Scored
 
 
 class Steps(Protocol):

@@ -9,7 +9,7 @@ from gateway.core.stream import Input, Lag
 from gateway.pipeline.breaker import Breaker
 from gateway.pipeline.delivery import Delivery
 from gateway.pipeline.policy import Policy
-from gateway.pipeline.scored import Scores
+from gateway.pipeline.scoring.scored import Scores
 from gateway.pipeline.side import Side
 from gateway.pipeline.status import Counters
 

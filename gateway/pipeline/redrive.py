@@ -11,8 +11,8 @@ from typing import Final
 
 from gateway.core import letter
 from gateway.core.stream import Batch, DataError, DeadLetter, Message
-from gateway.pipeline.scored import Scored
-from gateway.pipeline.stamp import ATTEMPTS_HEADER, bare
+from gateway.pipeline.scoring.scored import Scored
+from gateway.pipeline.scoring.stamp import ATTEMPTS_HEADER, bare
 
 
 class Redriver:

@@ -20,7 +20,7 @@ from gateway.pipeline.delivery import Delivery, is_bound
 from gateway.pipeline.fault import Fault, Tripped
 from gateway.pipeline.pipeline import Pipeline
 from gateway.pipeline.policy import Policy
-from gateway.pipeline.scored import Scores
+from gateway.pipeline.scoring.scored import Scores
 from gateway.pipeline.session import Session
 from gateway.pipeline.side import Side, unexpected
 from gateway.pipeline.status import Counters, State, Status

@@ -22,7 +22,7 @@ from gateway.pipeline.flight import Flight
 from gateway.pipeline.flow import Flow
 from gateway.pipeline.lane import Lane
 from gateway.pipeline.pipeline import Pipeline
-from gateway.pipeline.scored import Scored
+from gateway.pipeline.scoring.scored import Scored
 from gateway.pipeline.side import unexpected
 from gateway.pipeline.watchdog import Watchdog
 

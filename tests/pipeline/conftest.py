@@ -10,7 +10,7 @@ from textwrap import dedent
 
 import pytest
 
-from gateway.pipeline import connectors
+from gateway.pipeline.declared import connectors
 
 TOY = dedent("""
     from typing import Annotated, Literal

@@ -18,7 +18,7 @@ from gateway.core.errors import SluiceError
 from gateway.core.stream import Batch, Context, Input, Message, Output
 from gateway.pipeline.policy import Backoff, Batching, Breaker, Errors, Policy
 from gateway.pipeline.runner import Runner
-from gateway.pipeline.scored import Scored, Scores
+from gateway.pipeline.scoring.scored import Scored, Scores
 
 #: a failure is waited for, but not for long
 QUICK = Backoff(initial=0.0002, longest=0.002)

@@ -30,7 +30,7 @@ from gateway.core.stream import (
 from gateway.pipeline.delivery import split
 from gateway.pipeline.flight import Flight
 from gateway.pipeline.runner import Runner
-from gateway.pipeline.scored import Scored
+from gateway.pipeline.scoring.scored import Scored
 
 
 class Scripted:

@@ -12,7 +12,7 @@ from gateway.commands.streams.chosen import checked_by, stream_options, validate
 from gateway.settings import Settings
 
 if TYPE_CHECKING:
-    from gateway.pipeline.spec import Stream
+    from gateway.pipeline.declared.spec import Stream
 
 
 @click.command()
@@ -72,7 +72,7 @@ def test(settings: Settings, streams: list[Stream]) -> int:
     """
     from gateway.app.scoring import once
     from gateway.app.trying import tested
-    from gateway.pipeline.cases import beside, read_cases
+    from gateway.pipeline.declared.cases import beside, read_cases
 
     checked = [each.stream for each in validated(settings, streams)]
     cases: dict[str, list[Any]] = {}

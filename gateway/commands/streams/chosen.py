@@ -13,7 +13,7 @@ import click
 from gateway.settings import Settings, SettingsError, load
 
 if TYPE_CHECKING:
-    from gateway.pipeline.spec import Stream
+    from gateway.pipeline.declared.spec import Stream
 
 R = TypeVar("R")
 
@@ -38,8 +38,8 @@ def stream_options(command: Callable[..., R]) -> Callable[..., R | int]:
         others: tuple[str, ...],
         **kw: Any,
     ) -> R | int:
-        from gateway.pipeline.problem import StreamError
-        from gateway.pipeline.reading import read_all
+        from gateway.pipeline.declared.problem import StreamError
+        from gateway.pipeline.declared.reading import read_all
 
         overrides: dict[str, Any] = {"models": models, "state": state, **kw.pop("overrides", {})}
         for other in others:
@@ -70,7 +70,7 @@ def validated(settings: Settings, streams: list[Stream]) -> list[Any]:
     from pathlib import Path
 
     from gateway.app.storage import view
-    from gateway.pipeline.validation import signatures, validate
+    from gateway.pipeline.declared.validation import signatures, validate
 
     async def decided() -> Any:
         async with view(settings) as found:
@@ -87,7 +87,7 @@ def checked_by(settings: Settings, streams: list[Stream], url: str, ca_file: str
 
     from gateway.commands.connection import client
     from gateway.commands.streams.remote import RemoteSignatures
-    from gateway.pipeline.validation import validate
+    from gateway.pipeline.declared.validation import validate
 
     key = os.environ.get("SLUICE_API_KEY", "")
     return list(validate(streams, RemoteSignatures(client("--url", url, key, ca_file, 30.0)), Path(settings.state)))

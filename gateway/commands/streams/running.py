@@ -10,7 +10,7 @@ from gateway.commands.streams.chosen import stream_options, validated
 from gateway.settings import Settings
 
 if TYPE_CHECKING:
-    from gateway.pipeline.spec import Stream
+    from gateway.pipeline.declared.spec import Stream
 
 
 @click.command()

@@ -17,7 +17,7 @@ import yaml
 from gateway.core.stream import Batch, Context, Message, Rows, Token
 from gateway.demo.streams.systems import Kafka, PostgreSQL, RabbitMQ
 from gateway.demo.training import CANCER
-from gateway.pipeline import connectors
+from gateway.pipeline.declared import connectors
 
 #: the columns of a table, and the fields of a message
 FEATURES: Final = tuple(f"m{number}" for number in range(1, 31))

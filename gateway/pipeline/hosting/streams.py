@@ -8,9 +8,9 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Final
 
 from gateway.core.errors import NotFound, Unavailable
-from gateway.pipeline import metrics
-from gateway.pipeline.problem import nearest
-from gateway.pipeline.station import Station
+from gateway.pipeline.declared.problem import nearest
+from gateway.pipeline.hosting import metrics
+from gateway.pipeline.hosting.station import Station
 from gateway.telemetry.exposition import Page
 
 logger = logging.getLogger("sluice.streams")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.pipeline.lease import Lease, owner
+from gateway.pipeline.hosting.lease import Lease, owner
 from gateway.store.leases import FILE, SqliteLeases
 
 

@@ -9,11 +9,11 @@ from typing import Any, Final, TypeVar, get_args, get_origin, get_type_hints
 import msgspec
 
 from gateway.core.errors import InvalidArgument
-from gateway.pipeline import document
-from gateway.pipeline.document import Node
-from gateway.pipeline.problem import Place, Problem, nearest
-from gateway.pipeline.substitution import substituted
-from gateway.pipeline.words import bare, choices, expected, is_size, is_struct
+from gateway.pipeline.declared import document
+from gateway.pipeline.declared.document import Node
+from gateway.pipeline.declared.problem import Place, Problem, nearest
+from gateway.pipeline.declared.substitution import substituted
+from gateway.pipeline.declared.words import bare, choices, expected, is_size, is_struct
 from gateway.settings.load import size
 
 T = TypeVar("T", bound=msgspec.Struct)

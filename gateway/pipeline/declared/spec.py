@@ -10,8 +10,8 @@ from msgspec import Meta, Struct
 
 from gateway.codecs.records.mapping import Entry
 from gateway.core.stream import Adapter, Delivery, Door
+from gateway.pipeline.declared.problem import Place, Problem
 from gateway.pipeline.policy import Policy
-from gateway.pipeline.problem import Place, Problem
 
 
 class Model(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

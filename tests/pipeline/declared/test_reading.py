@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from gateway.codecs.records.mapping import REQUIRED, Pick
 from gateway.core.stream import Delivery
-from gateway.pipeline.problem import StreamError
-from gateway.pipeline.reading import SECTIONS, expand, read, read_all
+from gateway.pipeline.declared.problem import StreamError
+from gateway.pipeline.declared.reading import SECTIONS, expand, read, read_all
 
 GOOD = """\
 input:

@@ -13,13 +13,14 @@ from gateway.core.errors import NotFound, SluiceError, Unavailable, Unsupported
 from gateway.core.signature import Signature
 from gateway.core.stream import Context
 from gateway.dataplane import Dataplane
-from gateway.pipeline import build, metrics
-from gateway.pipeline.lease import Lease
+from gateway.pipeline.declared import build
+from gateway.pipeline.declared.spec import Stream
+from gateway.pipeline.hosting import metrics
+from gateway.pipeline.hosting.lease import Lease
 from gateway.pipeline.limited import Limited
 from gateway.pipeline.policy import Breaker, Errors, Policy
 from gateway.pipeline.redrive import Redriver
 from gateway.pipeline.runner import Runner
-from gateway.pipeline.spec import Stream
 from gateway.pipeline.status import Status
 from gateway.store.leases import Leases
 

@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.core.errors import InvalidArgument
-from gateway.pipeline.substitution import substituted
+from gateway.pipeline.declared.substitution import substituted
 
 ENVIRON = {"A": "1", "SECRET": "se${A}cret", "EMPTY": ""}
 

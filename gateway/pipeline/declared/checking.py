@@ -10,9 +10,9 @@ from gateway.codecs.records.jsonencoder import column_of
 from gateway.codecs.records.mapping import Mapping, kind_of
 from gateway.core.errors import SluiceError
 from gateway.core.signature import Signature
-from gateway.pipeline.formats import Target, sources, whole_requests
-from gateway.pipeline.problem import Problem
-from gateway.pipeline.spec import Stream
+from gateway.pipeline.declared.formats import Target, sources, whole_requests
+from gateway.pipeline.declared.problem import Problem
+from gateway.pipeline.declared.spec import Stream
 
 
 def check(stream: Stream, signature: Signature) -> list[Problem]:

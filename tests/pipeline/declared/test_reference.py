@@ -3,18 +3,18 @@ from pathlib import Path
 
 import pytest
 
-from gateway.pipeline import connectors
-from gateway.pipeline.formats import DECODE, ENCODE
-from gateway.pipeline.metrics import NAMES
-from gateway.pipeline.reading import SECTIONS
-from gateway.pipeline.reference import OURS, reference
+from gateway.pipeline.declared import connectors
+from gateway.pipeline.declared.formats import DECODE, ENCODE
+from gateway.pipeline.declared.reading import SECTIONS
+from gateway.pipeline.declared.reference import OURS, reference
+from gateway.pipeline.hosting.metrics import NAMES
 
-DOCS = Path(__file__).parents[2] / "docs"
+DOCS = Path(__file__).parents[3] / "docs"
 
 
 def test_the_page_is_current() -> None:
     text = (DOCS / "stream-settings.md").read_text()
-    assert text == reference(), "run: python -m gateway.pipeline.reference > docs/stream-settings.md"
+    assert text == reference(), "run: python -m gateway.pipeline.declared.reference > docs/stream-settings.md"
 
 
 def test_every_field_has_a_description() -> None:

@@ -9,8 +9,8 @@ import pytest
 
 from gateway.core.signature import Signature
 from gateway.core.tensor import DATA_TYPES, TensorSpec
-from gateway.pipeline.checking import check
-from gateway.pipeline.reading import read
+from gateway.pipeline.declared.checking import check
+from gateway.pipeline.declared.reading import read
 
 SIGNATURE = Signature(
     [TensorSpec("x", DATA_TYPES["FP32"], (-1, 2)), TensorSpec("n", DATA_TYPES["INT64"], (-1, 1))],

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import yaml
 
-from gateway.pipeline.problem import Place, Problem, StreamError
+from gateway.pipeline.declared.problem import Place, Problem, StreamError
 from gateway.settings.document import Loader
 
 Node = yaml.Node

@@ -13,14 +13,14 @@ from gateway.core.errors import SluiceError
 from gateway.core.signature import Signature
 from gateway.core.stream import Context, Delivery, Guarantee, Input, Output, guarantee
 from gateway.dataplane import Dataplane
-from gateway.pipeline import connectors
-from gateway.pipeline.checking import target
+from gateway.pipeline.declared import connectors
+from gateway.pipeline.declared.checking import target
+from gateway.pipeline.declared.formats import whole_requests
+from gateway.pipeline.declared.problem import Problem, StreamError
+from gateway.pipeline.declared.spec import Connector, Stream
 from gateway.pipeline.delivery import is_bound
-from gateway.pipeline.formats import whole_requests
-from gateway.pipeline.problem import Problem, StreamError
 from gateway.pipeline.runner import Runner
-from gateway.pipeline.scorer import Scorer
-from gateway.pipeline.spec import Connector, Stream
+from gateway.pipeline.scoring.scorer import Scorer
 
 _RANK = {delivery: rank for rank, delivery in enumerate(Delivery)}
 

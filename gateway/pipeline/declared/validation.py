@@ -10,14 +10,14 @@ from typing import Protocol
 from gateway.control.desired import merge
 from gateway.core.errors import InvalidArgument, SluiceError
 from gateway.core.signature import Signature
-from gateway.pipeline import build
-from gateway.pipeline.build import Parts
-from gateway.pipeline.checking import carried, check
-from gateway.pipeline.formats import sources
-from gateway.pipeline.problem import Problem, StreamError
+from gateway.pipeline.declared import build
+from gateway.pipeline.declared.build import Parts
+from gateway.pipeline.declared.checking import carried, check
+from gateway.pipeline.declared.formats import sources
+from gateway.pipeline.declared.problem import Problem, StreamError
+from gateway.pipeline.declared.signatures import Signatures
+from gateway.pipeline.declared.spec import Stream
 from gateway.pipeline.runner import Runner
-from gateway.pipeline.signatures import Signatures
-from gateway.pipeline.spec import Stream
 from gateway.settings import Settings, granted
 from gateway.store.contract import State
 

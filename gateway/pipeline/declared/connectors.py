@@ -8,7 +8,7 @@ from typing import Final
 
 from gateway.core.errors import InvalidArgument, NotFound, Unsupported
 from gateway.core.stream import Adapter
-from gateway.pipeline.problem import nearest
+from gateway.pipeline.declared.problem import nearest
 
 GROUP: Final = "sluice.adapters"
 

@@ -1,7 +1,7 @@
 import pytest
 
 from gateway.core.errors import SluiceError
-from gateway.pipeline import connectors
+from gateway.pipeline.declared import connectors
 
 
 def test_ours_and_those_of_others_are_found() -> None:

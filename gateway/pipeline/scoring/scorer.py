@@ -18,10 +18,10 @@ from gateway.core.signature import Signature
 from gateway.core.stream import Batch, taken
 from gateway.core.tensor import Array
 from gateway.dataplane import Dataplane
-from gateway.pipeline.answers import Answers, spread
 from gateway.pipeline.crashpoint import crash
-from gateway.pipeline.scored import Scored
-from gateway.pipeline.stamp import stamped
+from gateway.pipeline.scoring.answers import Answers, spread
+from gateway.pipeline.scoring.scored import Scored
+from gateway.pipeline.scoring.stamp import stamped
 
 logger = logging.getLogger("sluice.streams")
 

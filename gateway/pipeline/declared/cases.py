@@ -15,10 +15,10 @@ from msgspec import Meta, Struct
 from gateway.core.errors import SluiceError
 from gateway.core.framing import Fixed, Framer, Lines, Rdw
 from gateway.core.stream import Batch, Message
-from gateway.pipeline import document
-from gateway.pipeline.binding import Binder, Unfit
-from gateway.pipeline.problem import Place, Problem, StreamError
-from gateway.pipeline.spec import Stream
+from gateway.pipeline.declared import document
+from gateway.pipeline.declared.binding import Binder, Unfit
+from gateway.pipeline.declared.problem import Place, Problem, StreamError
+from gateway.pipeline.declared.spec import Stream
 
 _BYTES: Final = ("text", "base64", "hex", "file")
 

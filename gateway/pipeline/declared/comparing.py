@@ -10,9 +10,9 @@ import orjson
 
 from gateway.codecs.records.columns import Decoder
 from gateway.core.errors import SluiceError
-from gateway.pipeline.cases import Case, Wanted
-from gateway.pipeline.problem import Problem
-from gateway.pipeline.scored import Scored
+from gateway.pipeline.declared.cases import Case, Wanted
+from gateway.pipeline.declared.problem import Problem
+from gateway.pipeline.scoring.scored import Scored
 
 #: characters of a value that are shown
 MOST = 300

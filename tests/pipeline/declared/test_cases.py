@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 
 from gateway.core.stream import Batch
-from gateway.pipeline.cases import Case, beside, read_cases
-from gateway.pipeline.comparing import differences
-from gateway.pipeline.problem import StreamError
-from gateway.pipeline.scored import Scored
+from gateway.pipeline.declared.cases import Case, beside, read_cases
+from gateway.pipeline.declared.comparing import differences
+from gateway.pipeline.declared.problem import StreamError
+from gateway.pipeline.scoring.scored import Scored
 
 pytestmark = pytest.mark.usefixtures("folder")
 

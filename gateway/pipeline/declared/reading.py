@@ -12,13 +12,13 @@ from msgspec import UNSET, Struct
 from gateway.codecs.records.mapping import REQUIRED, Entry, Pick
 from gateway.core.errors import SluiceError
 from gateway.core.stream import Delivery
-from gateway.pipeline import connectors, document
-from gateway.pipeline.binding import Binder, Unfit
-from gateway.pipeline.document import Node
-from gateway.pipeline.formats import DECODE, ENCODE, whole_requests
+from gateway.pipeline.declared import connectors, document
+from gateway.pipeline.declared.binding import Binder, Unfit
+from gateway.pipeline.declared.document import Node
+from gateway.pipeline.declared.formats import DECODE, ENCODE, whole_requests
+from gateway.pipeline.declared.problem import Place, Problem, StreamError, nearest
+from gateway.pipeline.declared.spec import Connector, Model, Places, Stream
 from gateway.pipeline.policy import Policy
-from gateway.pipeline.problem import Place, Problem, StreamError, nearest
-from gateway.pipeline.spec import Connector, Model, Places, Stream
 
 #: in the order in which a file has them
 SECTIONS: Final = (

@@ -1,4 +1,4 @@
-"""docs/stream-settings.md, made from the Structs: ``python -m gateway.pipeline.reference``."""
+"""docs/stream-settings.md, made from the Structs: ``python -m gateway.pipeline.declared.reference``."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from typing import Any, Final, get_type_hints
 
 import msgspec
 
-from gateway.pipeline import connectors
-from gateway.pipeline.formats import DECODE, ENCODE
+from gateway.pipeline.declared import connectors
+from gateway.pipeline.declared.formats import DECODE, ENCODE
+from gateway.pipeline.declared.spec import Model
+from gateway.pipeline.declared.words import bare, choices, expected, is_size, is_struct, metas
 from gateway.pipeline.policy import Policy
-from gateway.pipeline.spec import Model
-from gateway.pipeline.words import bare, choices, expected, is_size, is_struct, metas
 
 _HEAD: Final = """\
 # Settings of streams
 
-<!-- Made from the Structs by `python -m gateway.pipeline.reference`; a test compares. -->
+<!-- Made from the Structs by `python -m gateway.pipeline.declared.reference`; a test compares. -->
 
 What may stand in a stream's file; [streams](streams.md) says what it is for. Fields in bold have to be there. Times are
 in seconds, sizes in bytes (`64KiB`, `8MiB` may be written). `${NAME}` is a variable of the environment, `${NAME:-text}`

@@ -30,7 +30,7 @@ from gateway.models.engine import onnx_engine
 from gateway.models.manager import Manager
 from gateway.models.onnx import Runtime
 from gateway.models.repository import Repository
-from gateway.pipeline.scorer import Scorer
+from gateway.pipeline.scoring.scorer import Scorer
 from gateway.routing.split import Split, Splits
 
 NAMES = ("a", "b", "c", "d")

@@ -1,0 +1,1 @@
+"""The streams of one process: which of them it runs, and what is told of them."""

@@ -1,0 +1,1 @@
+"""Records to results: decoded, mapped, scored and encoded, a batch at a time."""
