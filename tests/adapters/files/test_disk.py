@@ -29,7 +29,7 @@ def test_a_full_disk_is_waited_for(tmp_path: Path, disk: Path) -> None:
     place.feed("a.jsonl", [*place.records(0, count), "broken"])
     with running(place) as process:
         until(lambda: "No space left" in process.view()["reason"], what="the full disk")
-        assert process.view()["state"] == "waiting"
+        until(lambda: process.view()["state"] == "waiting", what="waiting for the next try")
         assert place.results() == []
         subprocess.run(["mount", "-o", "remount,size=8m", disk], check=True)
         until((tmp_path / "in" / "done" / "a.jsonl").exists, what="the end of the file")
