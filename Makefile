@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 PIP := $(BIN)/pip --quiet --disable-pip-version-check
 GRPC_TOOLS := github.com/fullstorydev/grpcurl/cmd/grpcurl@v1.9.4 github.com/grpc-ecosystem/grpc-health-probe@v0.4.61 \
-	github.com/summerwind/h2spec/cmd/h2spec@v2.2.1
+	github.com/summerwind/h2spec/cmd/h2spec@v2.2.1+incompatible
 
 .PHONY: run test check format bench bench-grpc bench-peers bench-reload bench-workers bench-streams chaos protos constraints clean
 
