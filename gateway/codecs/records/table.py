@@ -169,7 +169,7 @@ def _string(value: Any) -> str:
 _NONE: Final = type(None)
 #: the types that are taken as they are, and what makes one of them of others
 _KINDS: Final[dict[Kind, tuple[frozenset[type], Callable[[Any], Any]]]] = {
-    Kind.NUMBER: (frozenset({float, int, Decimal, bool, _NONE}), _number),
+    Kind.NUMBER: (frozenset({float, int, bool, _NONE}), _number),
     Kind.INTEGER: (frozenset({int, _NONE}), _integer),
     Kind.BOOLEAN: (frozenset({bool, _NONE}), _boolean),
     Kind.STRING: (frozenset({str, _NONE}), _string),

@@ -227,7 +227,7 @@ class Wire(Connection):
             return self.refuse(431, f"the request has more than {limits.head_count} header fields", "oversized")
         if len(self._url) > limits.url_bytes:
             return self.refuse(414, f"the request's URL exceeds {limits.url_bytes} bytes", "oversized")
-        if self._chunk > limits.head_bytes and self._head_size() > limits.head_bytes:
+        if self._received + self._chunk > limits.head_bytes and self._head_size() > limits.head_bytes:
             return self.refuse(431, f"the request's head exceeds {limits.head_bytes} bytes", "oversized")
         self._stage = BODY
         self._fields = fields = dict(headers)

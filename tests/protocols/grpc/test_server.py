@@ -181,12 +181,11 @@ def test_a_call_may_outlive_its_connections_age_by_the_grace(start: Any) -> None
     with grpc.insecure_channel(server.grpc) as channel:
         before = None
         slow = channel.unary_unary(f"/{SERVICE}/ModelInfer").future(message("laps", np.array(1500, np.int64)))
-        while not slow.done():
+        while not slow.done() or connections(server) == before:
             # others are on newer connections meanwhile
             assert infer(channel, message("affine", ROWS)).model_name == "affine"
             before = before or connections(server)
         assert slow.result(20)
-        assert connections(server) != before
 
 
 def test_after_the_grace_what_is_left_fails_in_a_way_that_may_be_tried_again(start: Any) -> None:

@@ -68,6 +68,13 @@ TOO_MUCH: dict[str, tuple[Callable[[], Iterator[bytes]], int, str]] = {
 }  # fmt: skip
 
 
+def test_a_head_over_the_limit_whose_end_comes_in_a_small_piece(gateway: Server) -> None:
+    whole = request(PATH, BODY, *(f"X-{i}: {'a' * 8000}" for i in range(5)))
+    with Raw(gateway.host) as client:
+        client.slowly(whole, 30_000)
+        assert client.reply().status == 431
+
+
 @pytest.mark.parametrize(("data", "status", "message"), TOO_MUCH.values(), ids=TOO_MUCH)
 def test_too_much(gateway: Server, data: Callable[[], Iterator[bytes]], status: int, message: str) -> None:
     with Raw(gateway.host) as client:
