@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from gateway.control.channel import Channel, Gone
 from gateway.control.member import Member
-from gateway.control.slot import Slot, Stillborn
+from gateway.control.slot import Slot, birth
 from gateway.control.spawn import spawn
 from gateway.core.errors import NotFound, SluiceError, Unavailable
 from gateway.settings import Settings, SettingsError
@@ -69,18 +69,8 @@ class StreamWorkers:
         self._everybody.add(member)
         await member.channel.start(ours)
         member.watch(self._everybody.discard)
-        try:
+        async with birth(member):
             await member.call("start", {"settings": self._settings})
-        except Gone:
-            await member.ended.wait()
-            raise Stillborn(member.cause) from None
-        except SluiceError as error:
-            member.kill("cannot start")
-            await member.ended.wait()
-            raise Stillborn(error.message, told=True) from error
-        except BaseException:
-            member.kill("not needed any more")
-            raise
         member.state, member.serving = "ready", time.monotonic()
         logger.info("stream worker %d (process %d) runs", member.slot, member.pid)
         return member

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from contextlib import asynccontextmanager
 from typing import Any, Final
 
 from gateway.control.backoff import HEALTHY, Crashes
+from gateway.control.channel import Gone
 from gateway.control.member import Member
 from gateway.control.spawn import Role
-from gateway.core.errors import Unavailable
+from gateway.core.errors import SluiceError, Unavailable
 
 logger = logging.getLogger("sluice.control")
 
@@ -26,6 +28,23 @@ class Stillborn(Exception):
         super().__init__(cause)
         self.cause = cause
         self.told = told
+
+
+@asynccontextmanager
+async def birth(member: Member) -> AsyncIterator[None]:
+    """What a new worker is told before it answers requests. It does not outlive a failure of that. Raises Stillborn."""
+    try:
+        yield
+    except Gone:
+        await member.ended.wait()
+        raise Stillborn(member.cause) from None
+    except SluiceError as error:
+        member.kill("cannot start")
+        await member.ended.wait()
+        raise Stillborn(error.message, told=True) from error
+    except BaseException:
+        member.kill("not needed any more")
+        raise
 
 
 class Slot:

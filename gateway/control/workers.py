@@ -12,13 +12,13 @@ from typing import Any, Final
 
 import msgspec
 
-from gateway.control.channel import Channel, Gone
+from gateway.control.channel import Channel
 from gateway.control.fleet import Fleet
 from gateway.control.member import Member
 from gateway.control.plane import ControlPlane
 from gateway.control.report import Report, Tally
 from gateway.control.shared import Shared
-from gateway.control.slot import Slot, Stillborn
+from gateway.control.slot import Slot, Stillborn, birth
 from gateway.control.spawn import Role, spawn
 from gateway.control.start import Start
 from gateway.core.errors import NotFound, SluiceError
@@ -121,18 +121,8 @@ class Workers:
         member.slot, member.state = slot.number, "starting"
         member.channel.name = f"worker {slot.number}"
         member.channel.heard = asyncio.get_running_loop().time()
-        try:
+        async with birth(member):
             await self._introduce(member, slot)
-        except Gone:
-            await member.ended.wait()
-            raise Stillborn(member.cause) from None
-        except SluiceError as error:
-            member.kill("cannot start")
-            await member.ended.wait()
-            raise Stillborn(error.message, told=True) from error
-        except BaseException:
-            member.kill("not needed any more")
-            raise
         return member
 
     async def _is_well(self, spare: Member) -> bool:
@@ -160,18 +150,8 @@ class Workers:
         self._everybody.add(member)
         await member.channel.start(ours)
         member.watch(self._forget)
-        try:
+        async with birth(member):
             await member.call("warm", self._settings)
-        except Gone:
-            await member.ended.wait()
-            raise Stillborn(member.cause) from None
-        except SluiceError as error:
-            member.kill("cannot start")
-            await member.ended.wait()
-            raise Stillborn(error.message, told=True) from error
-        except BaseException:
-            member.kill("not needed any more")
-            raise
         member.state = "spare"
         return member
 
