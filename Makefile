@@ -16,7 +16,7 @@ test: $(READY) .venv-kserve/.ready  ## every test, against real servers and clie
 	tools/debian curl:curl cobc:gnucobol4
 	tests/servers/install
 	tools/go $(GRPC_TOOLS)
-	$(BIN)/pytest $(ARGS)
+	$(BIN)/pytest --numprocesses logical --dist loadfile $(ARGS)
 
 check: $(READY)  ## format, lint, types, import layers, generated files
 	$(BIN)/ruff format --check .
