@@ -55,7 +55,7 @@ def every_route() -> Iterator[tuple[Call, str]]:
     ]
     for route in found:
         assert isinstance(route, Call), f"{route} does not say what it needs"
-        for method in route.methods or ():
+        for method in sorted(route.methods or ()):
             yield route, method
 
 
