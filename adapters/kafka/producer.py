@@ -158,7 +158,9 @@ class Producer:
         kafka._closed = True
         await cut(kafka.client, [kafka._sender.sender_task])
         accumulator = kafka._message_accumulator
-        for batch in [*accumulator._pending_batches, *itertools.chain(*accumulator._batches.values())]:
+        # Each batch takes itself out of the pending ones when it ends, also one that has just gone back to the queue.
+        accumulator._pending_batches.update(itertools.chain(*accumulator._batches.values()))
+        for batch in list(accumulator._pending_batches):
             batch.future.cancel()
         waiter = kafka._txn_manager._transaction_waiter
         if waiter is not None and waiter.done() and not waiter.cancelled():

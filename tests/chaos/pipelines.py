@@ -156,7 +156,7 @@ class KafkaExactlyOnce(Pipeline):
     def waiting(self) -> int:
         for tries_left in reversed(range(50)):
             try:
-                committed = self.kafka.committed(self.group, self.source, PARTITIONS)
+                committed = self.kafka.committed(self.group, self.source, PARTITIONS, "read_uncommitted")
             except KafkaException:
                 # its coordinator is still coming up
                 if not tries_left:

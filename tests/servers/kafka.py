@@ -112,6 +112,16 @@ class Topics:
         finally:
             consumer.close()
 
+    def ends(self, topic: str, partitions: int, isolation: str) -> list[int]:
+        """Where each partition ends; for read_committed, before the first transaction that is open."""
+        consumer = Consumer({"bootstrap.servers": self.address, "group.id": "none", "isolation.level": isolation})
+        try:
+            return [
+                consumer.get_watermark_offsets(TopicPartition(topic, number), 30)[1] for number in range(partitions)
+            ]
+        finally:
+            consumer.close()
+
     def read(self, topic: str, isolation: str = "read_committed") -> list[Record]:
         return [(m.key(), m.value(), m.headers() or []) for m in self.messages(topic, isolation)]
 
@@ -123,9 +133,13 @@ class Topics:
         finally:
             consumer.close()
 
-    def committed(self, group: str, topic: str, partitions: int = 1) -> list[int]:
-        """The group's offsets; -1001 where it has none."""
-        consumer = Consumer({"bootstrap.servers": self.address, "group.id": group, "enable.auto.commit": False})
+    def committed(self, group: str, topic: str, partitions: int = 1, isolation: str = "read_committed") -> list[int]:
+        """The group's offsets; -1001 where it has none. While a transaction has some, read_committed waits for its end,
+        for as long as transactions may last; read_uncommitted goes by what was committed before."""
+        consumer = Consumer(
+            {"bootstrap.servers": self.address, "group.id": group, "enable.auto.commit": False,
+             "isolation.level": isolation}
+        )  # fmt: skip
         try:
             found = consumer.committed([TopicPartition(topic, number) for number in range(partitions)], 30)
             return [position.offset for position in found]
@@ -189,7 +203,8 @@ class Kafka(Server, Topics):
             raise Missing("its jars are not in .servers/kafka: tests/servers/install brings them")
         _certify(self.folder)
         (self.folder / "server.properties").write_text("".join(f"{k}={v}\n" for k, v in self.options.items()))
-        cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+        # A first byte of 0: an id that begins with "-" would be taken for an option.
+        cluster = base64.urlsafe_b64encode(b"\0" + uuid.uuid4().bytes[1:]).decode().rstrip("=")
         self.run(
             *self._java("64m"), "kafka.tools.StorageTool", "format", "-t", cluster, "-c", self._properties(),
             "--add-scram", "SCRAM-SHA-256=[name=alice,password=wonder]",
