@@ -47,6 +47,15 @@ class Place:
     def stream(self, name: str, model: str = "affine", more: str = "") -> None:
         (self.folder / f"{name}.yaml").write_text(STREAM.replace("MODEL", model) + more)
 
+    def absolute(self, name: str) -> str:
+        """The stream's file, with paths that hold wherever a process works."""
+        file = self.folder / f"{name}.yaml"
+        text = file.read_text()
+        for part in ("in", "out"):
+            text = text.replace(f"path: {part}", f"path: {self.folder / part}")
+        file.write_text(text)
+        return str(file)
+
     def feed(self, name: str, lines: Sequence[str]) -> None:
         """A file that appears whole."""
         hidden = self.folder / "in" / f".{name}"

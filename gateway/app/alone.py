@@ -58,6 +58,7 @@ async def serve(settings: Settings) -> int:
             render=with_streams(serving.metrics().page, streams),
             content_type=CONTENT_TYPE,
             ready=lambda: stop.ready,
+            detail=streams.detail if streams else dict,
             streams=streams,
         )
         doorman = security.admin(routes)

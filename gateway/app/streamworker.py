@@ -12,7 +12,7 @@ import socket
 import sys
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 import uvloop
@@ -27,6 +27,10 @@ from gateway.settings import Settings
 from gateway.telemetry import logs
 
 logger = logging.getLogger("sluice.streams")
+
+
+#: seconds between two words to the supervisor, which kills who is silent
+EVERY: Final = 0.5
 
 
 class Begin(msgspec.Struct):
@@ -76,6 +80,8 @@ class StreamWorker:
     async def start(self, body: Any) -> None:
         """Returns when its models are loaded. Raises SluiceError where it cannot start: a stream is wrong, say."""
         settings = msgspec.convert(body, Begin).settings
+        alive = asyncio.create_task(self._say_alive())
+        self._stack.callback(alive.cancel)
         logs.configure(settings.log.format, settings.log.level)
         logs.mark({"worker": f"stream-{self._slot}"})
         allow_files(OTHER_FILES)
@@ -85,6 +91,11 @@ class StreamWorker:
         await self._set.start(self._stack)
         settle_memory()
         self._running = asyncio.create_task(self._set.run())
+
+    async def _say_alive(self) -> None:
+        while True:
+            self._channel.tell("alive")
+            await asyncio.sleep(EVERY)
 
     async def stop(self, body: Any) -> None:
         self._stop.ask()

@@ -8,15 +8,17 @@ import socket
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import Any, Final
 
 from gateway.control.channel import Channel, Gone
 from gateway.control.member import Member
+from gateway.control.silence import watch
 from gateway.control.slot import Slot, birth
 from gateway.control.spawn import spawn
 from gateway.core.errors import NotFound, SluiceError, Unavailable
 from gateway.settings import Settings, SettingsError
-from gateway.telemetry.exposition import Page
+from gateway.telemetry.fleet import Figures, stream_workers_page
 
 logger = logging.getLogger("sluice.streams")
 
@@ -35,11 +37,13 @@ class StreamWorkers:
         self._slots: list[Slot] = []
         self._tasks: list[asyncio.Task[None]] = []
         self._everybody: set[Member] = set()
+        self._watching: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         """Returns when all of them run. Raises SettingsError where one says that it cannot start."""
         self._slots = [Slot("stream", n, self._launch, self._retire) for n in range(self._settings.stream_workers)]
         self._tasks = [asyncio.create_task(slot.run()) for slot in self._slots]
+        self._watching = asyncio.create_task(self._watch())
         try:
             await asyncio.gather(*(slot.first for slot in self._slots))
         except Unavailable as error:
@@ -50,22 +54,48 @@ class StreamWorkers:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        # one that hangs is not waited for as long as one that drains
         await asyncio.gather(*(self._retire(member) for member in list(self._everybody)))
+        if self._watching is not None:
+            self._watching.cancel()
 
     def kill(self) -> None:
         """All of them, at once."""
         for member in list(self._everybody):
             member.kill("not needed any more")
 
+    def detail(self) -> dict[str, Any]:
+        """What readiness says of them beside it."""
+        return {"troubles": troubles} if (troubles := self.troubles()) else {}
+
     def troubles(self) -> list[str]:
-        return [f"stream worker {slot.number}: {slot.trouble}" for slot in self._slots if slot.trouble]
+        return [f"{slot.name}: {slot.trouble}" for slot in self._slots if slot.trouble]
+
+    def figures(self) -> Figures:
+        states = dict.fromkeys(("starting", "ready", "draining", "down"), 0)
+        for member in self._everybody:
+            states[member.state] += 1
+        slots = {member.slot for member in self._everybody if not member.dismissed}
+        states["down"] = sum(slot.number not in slots for slot in self._slots)
+        restarts: dict[str, int] = {}
+        for slot in self._slots:
+            for cause, count in slot.restarts.items():
+                restarts[cause] = restarts.get(cause, 0) + count
+        return Figures(states, restarts, {}, {})
+
+    async def _watch(self) -> None:
+        def settle() -> None:
+            for slot in self._slots:
+                slot.settled()
+
+        await watch(lambda: list(self._everybody), self._settings.worker_timeout, settle)
 
     async def _launch(self, slot: Slot) -> Member:
         ours, theirs = socket.socketpair()
         with theirs:
             process = await spawn("stream", slot.number, theirs, ())
         member = Member("stream", slot.number, process)
-        member.channel = Channel(f"stream worker {slot.number}", {})
+        member.channel = Channel(slot.name, {"alive": partial(_hear, member)})
         self._everybody.add(member)
         await member.channel.start(ours)
         member.watch(self._everybody.discard)
@@ -140,6 +170,10 @@ class StreamWorkers:
         return found
 
 
+async def _hear(member: Member, body: Any) -> None:
+    member.spoke = True
+
+
 def _merged(views: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
     """One stream, of which each worker has a part, or one has it and the others stand by."""
     running = [view for view in views if view["here"]] or list(views)
@@ -178,7 +212,7 @@ def with_streams(
     async def both() -> bytes:
         from gateway.pipeline.hosting.metrics import write
 
-        page = Page()
+        page = stream_workers_page(streams.figures())
         write(page, await streams.samples())
         return await render() + page.render()
 

@@ -34,6 +34,8 @@ class Member:
         self.state: State = "starting"
         self.revision = 0
         self.report: Report | None = None
+        #: it told of itself at least once
+        self.spoke = False
         #: model → why it is not served as it is desired
         self.troubles: Mapping[str, str] = {}
         self.started = time.monotonic()

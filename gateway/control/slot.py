@@ -65,6 +65,7 @@ class Slot:
     ) -> None:
         self.role: Final = role
         self.number: Final = number
+        self.name: Final = f"worker {number}" if role == "serving" else f"{role} worker {number}"
         self.current: Member | None = None
         self.crashes = Crashes()
         #: cause → how many were replaced for it
@@ -98,7 +99,7 @@ class Slot:
                     self.first.set_exception(Unavailable(cause))
                     return
             except Exception as error:
-                logger.exception("worker %d could not be started", self.number)
+                logger.exception("%s could not be started", self.name)
                 cause, served = f"{type(error).__name__} while it was started", 0.0
             else:
                 if not self.first.done():
@@ -115,7 +116,7 @@ class Slot:
         row = f", {self.crashes.row} times in a row" if self.crashes.row > 1 else ""
         after = f" in {delay:g} s" if delay else " now"
         self.trouble = f"{cause}{row}"
-        logger.error("worker %d: %s%s; its successor starts%s", self.number, cause, row, after)
+        logger.error("%s: %s%s; its successor starts%s", self.name, cause, row, after)
         if delay > SOME_TIME and self._vacant is not None:
             await self._vacant(self)
         await asyncio.sleep(delay)
@@ -140,7 +141,7 @@ class Slot:
         try:
             new = await self._launch(self)
         except Stillborn as failure:
-            error = Unavailable(f"worker {self.number} was not recycled, its successor failed: {failure.cause}")
+            error = Unavailable(f"{self.name} was not recycled, its successor failed: {failure.cause}")
             wanted.set_exception(error)
             wanted.exception()  # whoever asked may have gone away
             return old
@@ -154,7 +155,7 @@ class Slot:
     def _give_up_recycling(self, cause: str) -> None:
         self._news.clear()
         if self._wanted is not None:
-            self._wanted.set_exception(Unavailable(f"worker {self.number} died while it was to be recycled: {cause}"))
+            self._wanted.set_exception(Unavailable(f"{self.name} died while it was to be recycled: {cause}"))
             self._wanted.exception()
             self._wanted = None
 

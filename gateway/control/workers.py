@@ -18,6 +18,7 @@ from gateway.control.member import Member
 from gateway.control.plane import ControlPlane
 from gateway.control.report import Report, Tally
 from gateway.control.shared import Shared
+from gateway.control.silence import watch
 from gateway.control.slot import Slot, Stillborn, birth
 from gateway.control.spawn import Role, spawn
 from gateway.control.start import Start
@@ -27,8 +28,6 @@ from gateway.telemetry.fleet import Figures
 
 logger = logging.getLogger("sluice.control")
 
-#: seconds that a worker may take until it is heard for the first time
-FIRST_WORD: Final = 60.0
 #: seconds beyond the drain time-out that a worker has to end in
 LAST_WORDS: Final = 10.0
 #: seconds that a reader waits for a worker's numbers before the ones of its last report count
@@ -95,7 +94,7 @@ class Workers:
             Slot("serving", number, self._launch, self._retire, self._vacant) for number in range(len(self._listening))
         ]
         self._tasks = [asyncio.create_task(slot.run()) for slot in self.slots]
-        self._tasks.append(asyncio.create_task(self._watch()))
+        self._tasks.append(asyncio.create_task(watch(lambda: list(self._everybody), self._timeout, self._settle)))
         if self._with_spare:
             self._tasks.append(asyncio.create_task(self._keep_spare()))
         await asyncio.gather(*(slot.first for slot in self.slots))
@@ -243,23 +242,9 @@ class Workers:
             member.kill("did not end in time")
             await member.ended.wait()
 
-    async def _watch(self) -> None:
-        """Kills who is silent."""
-        loop = asyncio.get_running_loop()
-        every = min(1.0, self._timeout / 4)
-        while True:
-            before = loop.time()
-            await asyncio.sleep(every)
-            if loop.time() - before > every + self._timeout / 2:
-                continue  # this process itself was held up: what the others said is still to be read
-            for member in list(self._everybody):
-                if member.state == "spare":
-                    continue
-                limit = FIRST_WORD if member.report is None else self._timeout
-                if loop.time() - member.channel.heard > limit:
-                    member.kill(f"silent for {limit:g} s")
-            for slot in self.slots:
-                slot.settled()
+    def _settle(self) -> None:
+        for slot in self.slots:
+            slot.settled()
 
     # ---- what operators do
 
@@ -333,7 +318,7 @@ class Workers:
 
     def _heard(self, member: Member, body: Any) -> None:
         report = msgspec.convert(body, Report)
-        member.report = report
+        member.report, member.spoke = report, True
         member.troubles = report.troubles
         member.revision = report.revision
         if member.slot is not None and member.state != "ended":

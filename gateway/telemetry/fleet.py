@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from gateway.telemetry.exposition import Family, Page, labelled
 from gateway.telemetry.metrics import write_process
@@ -22,8 +22,23 @@ ROW: Final = Family(
 )
 REVISION: Final = Family("sluice_worker_revision", "gauge", "Revision that the worker of a slot is at.", ("slot",))
 
+STREAM_WORKERS: Final = Family(
+    "sluice_stream_workers",
+    "gauge",
+    "Processes that run streams by state: starting, ready, draining, down.",
+    ("state",),
+)
+STREAM_RESTARTS: Final = Family(
+    "sluice_stream_worker_restarts_total",
+    "counter",
+    "Processes that run streams and were replaced because they died or hung, by cause.",
+    ("cause",),
+)
+
 #: every metric and its help
-NAMES: Final = {family.name: family.help for family in (WORKERS, RESTARTS, ROW, REVISION)}
+NAMES: Final = {
+    family.name: family.help for family in (WORKERS, RESTARTS, ROW, REVISION, STREAM_WORKERS, STREAM_RESTARTS)
+}
 
 
 class Figures(NamedTuple):
@@ -37,14 +52,22 @@ class Figures(NamedTuple):
 
 def fleet_page(figures: Figures) -> Page:
     page = Page()
-    for family, values in (
-        (WORKERS, figures.states),
-        (RESTARTS, figures.restarts),
-        (ROW, figures.rows),
-        (REVISION, figures.revisions),
-    ):
-        page.family(family)
-        for value, count in values.items():
-            page.sample(family.name, labelled(family.labels, (str(value),)), count)
+    _write(page, WORKERS, figures.states)
+    _write(page, RESTARTS, figures.restarts)
+    _write(page, ROW, figures.rows)
+    _write(page, REVISION, figures.revisions)
     write_process(page)
     return page
+
+
+def stream_workers_page(figures: Figures) -> Page:
+    page = Page()
+    _write(page, STREAM_WORKERS, figures.states)
+    _write(page, STREAM_RESTARTS, figures.restarts)
+    return page
+
+
+def _write(page: Page, family: Family, values: Mapping[Any, int]) -> None:
+    page.family(family)
+    for value, count in values.items():
+        page.sample(family.name, labelled(family.labels, (str(value),)), count)

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from gateways import Server
 from gateways import running as serving
 from servers.server import until
 from streaming import Place, Running, environment, running
@@ -334,11 +335,7 @@ class TestRun:
 class TestServe:
     @pytest.mark.parametrize("workers", ["1", "2"])
     def test_streams_of_the_settings_run_in_a_process_of_their_own(self, place: Place, workers: str) -> None:
-        streams = str(place.folder / "double.yaml")
-        text = (place.folder / "double.yaml").read_text()
-        for name in ("in", "out"):
-            text = text.replace(f"path: {name}", f"path: {place.folder / name}")
-        (place.folder / "double.yaml").write_text(text)
+        streams = place.absolute("double")
         state = place.folder / ".sluice"
         with serving(place.folder / "models", state, streams=streams, workers=workers, grpc_port="off") as server:
             place.feed("a.jsonl", [*place.records(1, 5), "broken"])
@@ -360,6 +357,34 @@ class TestServe:
                 # the lease of who was killed runs out first
                 until(lambda: len(place.results()) == 10, what="10 results of its successor")
                 assert admin.get("/admin/v1/streams/double").json()["epoch"] == 2
+
+    @pytest.mark.parametrize("workers", ["1", "2"])
+    def test_a_process_that_hangs_is_killed_and_replaced(self, place: Place, workers: str) -> None:
+        """It is there and its socket is open: only its silence tells."""
+        state = place.folder / ".sluice"
+        chosen = {"workers": workers, "grpc_port": "off", "worker_timeout": "1", "streams_lease": "1"}
+        with serving(place.folder / "models", state, streams=place.absolute("double"), **chosen) as server:
+            place.feed("a.jsonl", place.records(1, 5))
+            until(lambda: len(place.results()) == 5, what="5 results")
+            (pid,) = _stream_workers(server.process.pid)
+            assert _metric(server, 'sluice_stream_workers{state="ready"}') == 1
+            os.kill(pid, signal.SIGSTOP)
+            place.feed("b.jsonl", place.records(6, 5))
+            until(lambda: len(place.results()) == 10, what="10 results of its successor")
+            assert pid not in _stream_workers(server.process.pid)
+            assert "stream worker 0: silent for 1 s; its successor starts now" in server.log()
+            assert _metric(server, 'sluice_stream_worker_restarts_total{cause="silent for 1 s"}') == 1
+            assert httpx.get(f"{server.admin}/readyz").json()["troubles"] == ["stream worker 0: silent for 1 s"]
+        assert [result["id"] for result in place.results()] == list(range(1, 11))
+
+    def test_one_that_hangs_does_not_keep_the_gateway_from_ending(self, place: Place) -> None:
+        state = place.folder / ".sluice"
+        chosen = {"grpc_port": "off", "worker_timeout": "1", "drain_delay": "0"}
+        with serving(place.folder / "models", state, streams=place.absolute("double"), **chosen) as server:
+            (pid,) = _stream_workers(server.process.pid)
+            os.kill(pid, signal.SIGSTOP)
+            server.process.terminate()
+            assert server.process.wait(20) == 0
 
     def test_a_stream_that_is_wrong_keeps_the_gateway_from_starting(self, place: Place) -> None:
         place.stream("double", "none")
@@ -389,6 +414,12 @@ def _stop_between_entries(process: Running, place: Place) -> None:
         return True
 
     until(stopped, what="a stop between two entries")
+
+
+def _metric(server: Server, sample: str) -> float:
+    """0 where there is no such sample."""
+    lines = httpx.get(f"{server.admin}/metrics").text.splitlines()
+    return next((float(line.rpartition(" ")[2]) for line in lines if line.startswith(f"{sample} ")), 0.0)
 
 
 def _stream_workers(parent: int) -> list[int]:
