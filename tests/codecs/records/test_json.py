@@ -59,6 +59,25 @@ def test_a_bad_record_costs_only_itself(value: bytes | None, reason: str) -> Non
     assert reason in JsonDecoder([X]).decode([value]).errors[0]
 
 
+@pytest.mark.parametrize("nested", [False, True])
+def test_a_large_batch_is_as_its_records(nested: bool) -> None:
+    """It is read in parts: their rows are those of the batch, and a null costs no other part its numbers."""
+    x, n = ("a.x", "a.n") if nested else ("x", "n")
+    records: list[Any] = [{"s": f"r{i}", "n": i, "x": i / 2} for i in range(1000)]
+    records[3] = {"x": 1, "n": None, "s": "r3"}
+    records[450] = {"x": None, "n": 450}
+    records[999] = {"n": 999}
+    values = [json.dumps({"a": record, "s": record.get("s")} if nested else record).encode() for record in records]
+    values[777] = values[777][:-1]
+    found = JsonDecoder([Field("s", Kind.STRING), Field(x, Kind.NUMBER), Field(n, Kind.INTEGER)]).decode(values)
+    assert list(found.errors) == [777]
+    good = found.good()
+    kept = [record for i, record in enumerate(records) if i != 777]
+    for name, key in ((x, "x"), (n, "n"), ("s", "s")):
+        got = [v if ok else None for v, ok in zip(good.fields[name].tolist(), good.valid[name].tolist(), strict=True)]
+        assert got == [record.get(key) for record in kept]
+
+
 def test_nan_is_missing_and_infinity_is_a_number() -> None:
     found = JsonDecoder([X]).decode([b'{"x":NaN}', b'{"x":-Infinity}', b'{"x":null}', b"{}", b'{"x":2}'])
     assert found.errors == {}
