@@ -13,6 +13,7 @@ from starlette.routing import BaseRoute
 from gateway.core.errors import Unavailable
 from gateway.protocols.checkpoint import Checkpoint
 from gateway.protocols.doorman import Doorman
+from gateway.security.cells import Cells
 from gateway.security.denial import Denials
 from gateway.security.guard import Guard, Verifier
 from gateway.security.origin import Origins
@@ -28,17 +29,17 @@ if TYPE_CHECKING:
 class Security:
     """`enter` reads an issuer's keys from then on, where the settings name one.
 
-    share   this process's part of each quota
+    cells   where all processes of a server count against quotas; None: this is the only one
     """
 
-    def __init__(self, settings: Settings, token: str, *, share: float = 1.0) -> None:
+    def __init__(self, settings: Settings, token: str, cells: Cells | None = None) -> None:
         auth = settings.auth
         self._jwks: Jwks | None = None
         tokens: Verifier | None = None
         if auth.jwt.issuer:
             self._jwks, tokens = _tokens(auth.jwt)
         policies = Policies(Policy(given.who, given.allow, given.models) for given in auth.policies)
-        self.guard: Final = Guard(token, policies, Quotas(map(_quota, auth.quotas), share), tokens)
+        self.guard: Final = Guard(token, policies, Quotas(map(_quota, auth.quotas), cells), tokens)
         self.origins: Final = Origins(auth.trusted_proxies)
         self.denials: Final = Denials()
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import socket
 import time
 from collections.abc import Awaitable, Callable
@@ -40,6 +41,7 @@ from gateway.protocols.http.listener import Listener, bind, bind_all, turn_away
 from gateway.protocols.http.service import Service
 from gateway.protocols.oip.access import Gate
 from gateway.protocols.oip.logsettings import Logging, LogSettings
+from gateway.security.cells import create
 from gateway.settings import Settings, admin_token
 from gateway.store.contract import Store
 from gateway.telemetry.exposition import CONTENT_TYPE
@@ -80,6 +82,7 @@ class Supervisor:
         store: Store,
         token: str,
         security: Security,
+        memory: list[int],
     ) -> None:
         self._security = security
         self.settings = settings
@@ -100,6 +103,7 @@ class Supervisor:
             joined=self._joined,
             handlers=self._handlers,
             settings=settings,
+            memory=memory,
         )
         self._streams = StreamWorkers(settings) if settings.streams and settings.stream_workers else None
         self._source = Source(Repository(Path(settings.models)))
@@ -122,7 +126,10 @@ class Supervisor:
         token = admin_token(settings)
         security = Security(settings, token)
         await security.enter(stack)
-        self = cls(settings, stop, rest, grpc, store, token, security)
+        memory = [create()] if settings.auth.quotas else []
+        for number in memory:
+            stack.callback(os.close, number)
+        self = cls(settings, stop, rest, grpc, store, token, security, memory)
         self._stack = stack
         stack.enter_context(self._spool)
         tls = ports.tls(settings) if settings.tls.admin else None

@@ -1,6 +1,6 @@
 """A worker's process: serves on a socket that it inherited, and follows its supervisor.
 
-`python -m gateway.app.worker serving - CHANNEL REST[,GRPC] …`: file descriptors, those that listen by slot.
+`python -m gateway.app.worker serving - CHANNEL[,QUOTAS] REST[,GRPC] …`: file descriptors, those that listen by slot.
 """
 
 from __future__ import annotations
@@ -41,6 +41,7 @@ from gateway.protocols.http.listener import Listener
 from gateway.protocols.oip.logsettings import LogSettings
 from gateway.protocols.oip.trace import Sampling
 from gateway.protocols.views import model_view, models_view
+from gateway.security.cells import Cells
 from gateway.settings import Settings
 from gateway.store.contract import State
 from gateway.telemetry import logs
@@ -58,8 +59,9 @@ SERVICE: Final = "inference.GRPCInferenceService"
 class Worker:
     """What the supervisor calls it answers with the method of that name. `run` is its whole life."""
 
-    def __init__(self, slots: Sequence[Sequence[socket.socket]]) -> None:
+    def __init__(self, slots: Sequence[Sequence[socket.socket]], cells: Cells | None = None) -> None:
         self._slots = slots
+        self._cells = cells
         self._own: Sequence[socket.socket] = ()
         self._stop = Stop()
         self._stack = AsyncExitStack()
@@ -146,7 +148,7 @@ class Worker:
         self._repository.join(given.served)
         peers = SupervisedPeers(self._channel, self._spool)
         tracer = await traced(settings, self._stack)
-        security = Security(settings, given.token, share=1 / int(settings.workers))
+        security = Security(settings, given.token, self._cells)
         await security.enter(self._stack)
         follow = security.guard.follow
         self._follower = Follower(self._engine.manager, self._engine.splits, settings, self._blob, follow)
@@ -342,10 +344,12 @@ async def _quietly(work: Awaitable[Any]) -> None:
 
 def main() -> None:
     logs.configure()
-    channel, *slots = ([socket.socket(fileno=int(number)) for number in text.split(",")] for text in sys.argv[3:])
-    worker = Worker(slots)
+    first, *groups = ([int(number) for number in text.split(",")] for text in sys.argv[3:])
+    channel, quotas = first[0], first[1:]
+    slots = [[socket.socket(fileno=number) for number in group] for group in groups]
+    worker = Worker(slots, Cells.shared(quotas[0]) if quotas else None)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(worker.run(channel[0]))
+        runner.run(worker.run(socket.socket(fileno=channel)))
     if worker.left_behind:
         end(0)
 

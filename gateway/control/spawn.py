@@ -18,14 +18,18 @@ MODULES: Final[Mapping[Role, str]] = {"serving": "gateway.app.worker", "stream":
 
 
 async def spawn(
-    role: Role, slot: int | None, channel: socket.socket, slots: Sequence[Sequence[socket.socket]] = ()
+    role: Role,
+    slot: int | None,
+    channel: socket.socket,
+    slots: Sequence[Sequence[socket.socket]] = (),
+    memory: Sequence[int] = (),
 ) -> asyncio.subprocess.Process:
-    """It inherits its end of the channel and the listening sockets of all slots: which of them it is to be in, where
-    `slot` does not say so yet, and all else, it is told through the channel.
+    """It inherits its end of the channel, `memory` (file descriptors), and the listening sockets of all slots: which of
+    them it is to be in, where `slot` does not say so yet, and all else, it is told through the channel.
 
     In a session of its own: what a terminal sends to whoever runs in it is the supervisor's to hear.
     """
-    groups = [[each.fileno() for each in group] for group in ((channel,), *slots)]
+    groups = [[channel.fileno(), *memory], *([each.fileno() for each in group] for group in slots)]
     texts = [role, "-" if slot is None else str(slot), *(",".join(map(str, group)) for group in groups)]
     # what this process imports from, that one does too, and nothing because it lies in the working directory
     paths = (path or str(Path.cwd()) for path in sys.path)

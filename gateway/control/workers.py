@@ -45,6 +45,7 @@ class Workers:
     begin      what a new worker is told
     joined     called with each that has the state that all have, before it is one of them
     handlers   what workers may call
+    memory     file descriptors of memory that they share
     """
 
     def __init__(
@@ -58,6 +59,7 @@ class Workers:
         joined: Callable[[Member], Awaitable[None]],
         handlers: Handlers,
         settings: Settings,
+        memory: Sequence[int] = (),
     ) -> None:
         self.fleet: Final = fleet
         self.tally: Final = Tally()
@@ -70,6 +72,7 @@ class Workers:
         self._joined = joined
         self._handlers = handlers
         self._settings = settings
+        self._memory = memory
         self._timeout = settings.worker_timeout
         self._with_spare = settings.spare_worker
         self._spare: Member | None = None
@@ -140,7 +143,7 @@ class Workers:
         ours, theirs = socket.socketpair()
         with theirs:
             try:
-                process = await spawn("serving", None, theirs, self._listening)
+                process = await spawn("serving", None, theirs, self._listening, self._memory)
             except OSError as error:
                 ours.close()
                 raise Stillborn(f"no process could be started: {error.strerror}") from error

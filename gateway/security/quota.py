@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import time
-from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from ipaddress import IPv6Address, ip_address
 from typing import Final
 
-from gateway.core.errors import ResourceExhausted, TooLarge
+from gateway.core.errors import ResourceExhausted, SluiceError, TooLarge
+from gateway.security.cells import REQUESTS, ROWS, Cells
 from gateway.security.identity import Identity
 from gateway.security.policy import whom
 
-#: clients whose buckets are remembered
-MOST: Final = 10_000
+#: seconds by which times of that size are rounded
+SLACK: Final = 1e-6
+
+_UNITS: Final = {REQUESTS: "requests", ROWS: "rows"}
 
 Clock = Callable[[], float]
 
@@ -41,37 +44,47 @@ class Quota:
 
 
 class Bucket:
-    """Fills by `rate` a second up to its burst. What costs more than is in it, but not more than the burst, waits
-    until it is full and leaves a debt: so one process of several, with its share of the burst, can let it pass.
+    """A token bucket of a client, kept in its cell as one time: when it will be full again, unless something is taken.
 
-    burst   of all processes together
-    share   this process's part of rate and burst
+    That is the generic cell rate algorithm (ITU-T I.371): what is taken moves the time by as long as it takes to come
+    back, and may move it no further ahead of now than a whole burst takes. Nothing has to be filled, and a time that
+    has passed is a full bucket, so that a client who is forgotten then has lost and won nothing.
+
+    kind    REQUESTS or ROWS, of the cell
+    named   the client has a name, or an address only
     """
 
-    __slots__ = ("_burst", "_clock", "_level", "_rate", "_size", "_unit", "_when")
+    __slots__ = ("_at", "_burst", "_cells", "_clock", "_each", "_kind", "_most", "_named", "_rate", "_tag")
 
-    def __init__(self, unit: str, rate: Rate, share: float, clock: Clock) -> None:
-        self._unit = unit
-        self._burst = rate.burst
-        self._rate = rate.per_second * share
-        self._size = max(1.0, rate.burst * share)
+    def __init__(self, cells: Cells, kind: int, tag: int, rate: Rate, clock: Clock, *, named: bool = True) -> None:
+        self._cells = cells
+        self._kind = kind
+        self._tag = tag
+        self._named = named
         self._clock = clock
-        self._level = self._size
-        self._when = clock()
+        self._burst = rate.burst
+        self._rate = rate.per_second
+        self._each = 1.0 / rate.per_second
+        self._most = rate.burst / rate.per_second + SLACK
+        #: where the cell was when it was used last; at first where none is
+        self._at = 0
 
     def take(self, cost: float) -> None:
         """Raises ResourceExhausted that says when to come again, TooLarge for what would never pass."""
+        at, cells = self._at, self._cells
+        if at == 0 or cells.tags[at] != self._tag:
+            at = self._at = cells.claim(self._tag, named=self._named)
+        now, full = self._clock(), cells.times[at + self._kind]
+        full = (full if full > now else now) + cost * self._each
+        if full - now > self._most:
+            raise self._refusal(cost, full - now - self._most + SLACK)
+        cells.times[at + self._kind] = full
+
+    def _refusal(self, cost: float, wait: float) -> SluiceError:
+        unit = _UNITS[self._kind]
         if cost > self._burst:
-            raise TooLarge(f"{cost:g} {self._unit} at once exceed this client's burst of {self._burst:g}: send fewer")
-        now = self._clock()
-        level = min(self._size, self._level + (now - self._when) * self._rate)
-        self._level, self._when = level, now
-        short = min(cost, self._size) - level
-        if short > 1e-9:
-            raise ResourceExhausted(
-                f"over this client's quota of {self._unit}: {self._rate:g} a second", retry_after=short / self._rate
-            )
-        self._level = level - cost
+            return TooLarge(f"{cost:g} {unit} at once exceed this client's burst of {self._burst:g}: send fewer")
+        return ResourceExhausted(f"over this client's quota of {unit}: {self._rate:g} a second", retry_after=wait)
 
 
 class Meter:
@@ -79,45 +92,49 @@ class Meter:
 
     __slots__ = ("requests", "rows")
 
-    def __init__(self, quota: Quota, share: float, clock: Clock) -> None:
-        self.requests = Bucket("requests", quota.requests, share, clock) if quota.requests.per_second else None
-        self.rows = Bucket("rows", quota.rows, share, clock) if quota.rows.per_second else None
+    def __init__(self, cells: Cells, client: str, quota: Quota, clock: Clock, *, named: bool) -> None:
+        tag = cells.tag(client)
+        self.requests = self.rows = None
+        if quota.requests.per_second:
+            self.requests = Bucket(cells, REQUESTS, tag, quota.requests, clock, named=named)
+        if quota.rows.per_second:
+            self.rows = Bucket(cells, ROWS, tag, quota.rows, clock, named=named)
 
 
 class Quotas:
-    """`share` is this process's part of each quota: one over the number of serving processes."""
+    """`cells` is what all processes of the server count in; None: this is the only one."""
 
-    def __init__(self, quotas: Iterable[Quota], share: float = 1.0, clock: Clock = time.monotonic) -> None:
+    def __init__(self, quotas: Iterable[Quota], cells: Cells | None = None, clock: Clock = time.monotonic) -> None:
         self._quotas: Final = [(whom(quota.who), quota) for quota in quotas]
-        self._share = share
+        self._cells: Final = cells or (Cells.own() if self._quotas else None)
         self._clock = clock
-        #: those with a name, and those without by address: so that nobody without a name makes others be forgotten
-        self._named: OrderedDict[str, Meter] = OrderedDict()
-        self._nameless: OrderedDict[str, Meter] = OrderedDict()
 
     def __bool__(self) -> bool:
         return bool(self._quotas)
 
     def meter(self, identity: Identity, address: str = "") -> Meter | None:
-        """The same one for the same client as long as it is remembered; callers without a name are told apart by
-        their address. None: no limits."""
+        """Whoever asks for the same client gets the same buckets; callers without a name are told apart by their
+        address. None: no limits."""
         quota = self._quota(identity)
-        if quota is None:
+        if quota is None or self._cells is None:
             return None
-        meters, client = self._named, identity.name
         if identity.name == "anonymous":
-            meters, client = self._nameless, address
-        meter = meters.get(client)
-        if meter is not None:
-            meters.move_to_end(client)
-            return meter
-        if len(meters) >= MOST:
-            meters.popitem(last=False)  # whoever was away longest: its buckets are the most likely to be full again
-        meter = meters[client] = Meter(quota, self._share, self._clock)
-        return meter
+            return Meter(self._cells, _place(address), quota, self._clock, named=False)
+        return Meter(self._cells, identity.name, quota, self._clock, named=True)
 
     def _quota(self, identity: Identity) -> Quota | None:
         for pattern, quota in self._quotas:
             if any(pattern.fullmatch(name) for name in identity.names):
                 return quota
         return None
+
+
+def _place(address: str) -> str:
+    """An address, and of one of IPv6 the first 64 bits: the rest is its host's to choose, anew for each request."""
+    try:
+        found = ip_address(address.partition("%")[0])
+    except ValueError:
+        return address
+    if isinstance(found, IPv6Address) and found.ipv4_mapped is None:
+        return f"{IPv6Address(int(found) >> 64 << 64)}/64"
+    return str(getattr(found, "ipv4_mapped", None) or found)
