@@ -25,7 +25,7 @@ LINGER = 2.0
 
 
 class Connection(asyncio.Protocol):
-    """`_stage`, `_since` and `_received` say how far the request is that is being read: by whom, is wire.py's."""
+    """`_stage`, `_since` and `_received` say how far the request is that is being read: by whom, is intake.py's."""
 
     service: ClassVar[Service]
 
