@@ -2,92 +2,136 @@
 
 `python -m chaos [--faults N] [--seed N] [--pipelines a,b] [--controls a,b]`; the same seed gives the same faults. Exit
 code 1 where a record was lost, scored wrongly, out of order where order is claimed, or there twice where that is
-excluded, and where a negative control is not caught.
+excluded; where a negative control is not caught; and, of a run of all faults, where a crash point was not hit often
+enough with records in flight.
 """
 
 from __future__ import annotations
 
 import argparse
 import random
+import resource
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Final
 
 from chaos.controls import CONTROLS, caught
 from chaos.faults import faults_of
-from chaos.pipelines import PIPELINES, Pipeline, Servers
+from chaos.pipelines import PIPELINES, Servers
 from chaos.records import Scores
-from chaos.round import Round, schedule, table
+from chaos.report import Report, Summary, aligned, report, table, verdict
+from chaos.round import Round, schedule
 
+from gateway.pipeline.crashpoint import POINTS
 from loadtests.models import make
+
+FAULTS: Final = 200
+#: times that each crash point is to be hit in a run of so many faults
+HITS: Final = 10
 
 
 def main() -> int:
+    given = _options()
+    print(f"seed {given.seed}", flush=True)
+    began = time.monotonic()
+    names = [name for name in given.pipelines.split(",") if name]
+    with tempfile.TemporaryDirectory(prefix="sluice-chaos-") as made, ThreadPoolExecutor(given.together) as pool:
+        folder = Path(made)
+        make(folder)
+        scores = Scores(folder / "tree")
+        jobs: list[Future[Report | bool]] = []
+        for number, name in enumerate(names):
+            count = given.faults // len(names) + (number < given.faults % len(names))
+            jobs.append(pool.submit(torment, name, folder, scores, count, given.seed, given.only))
+        # most of a round is waiting, for a server that starts or a session that ends: several run at the same time
+        controls = [name for name in given.controls.split(",") if name]
+        jobs.insert(0, pool.submit(judge_the_judge, controls, folder, scores, given.seed))
+        outcomes = list(_told(jobs))
+    reports = [outcome for outcome in outcomes if isinstance(outcome, Report)]
+    good = all(outcome.good if isinstance(outcome, Report) else outcome for outcome in outcomes)
+    good &= conclude(Summary.of(reports), whole=given.faults >= FAULTS and not given.only)
+    spent = time.monotonic() - began
+    print(f"{verdict(good)}, seed {given.seed}, {spent:.0f} s, of processors {_cpu():.0f} s")
+    return 0 if good else 1
+
+
+def _options() -> argparse.Namespace:
     options = argparse.ArgumentParser(prog="python -m chaos", description=__doc__)
-    options.add_argument("--faults", type=int, default=200)
+    options.add_argument("--faults", type=int, default=FAULTS)
     options.add_argument("--seed", type=int, default=random.SystemRandom().randrange(10**6))
     options.add_argument("--pipelines", default=",".join(PIPELINES))
     options.add_argument("--only", default="", help="names of faults, by commas")
     options.add_argument("--controls", default=",".join(CONTROLS), help="negative controls, by commas")
-    given = options.parse_args()
-    print(f"seed {given.seed}", flush=True)
-    began = time.monotonic()
+    options.add_argument("--together", type=int, default=4, help="pipelines at the same time")
+    return options.parse_args()
+
+
+def _told(jobs: list[Future[Report | bool]]) -> Iterator[Report | bool]:
+    """As they end. One that fails is no reason not to hear of the others."""
+    for job in as_completed(jobs):
+        try:
+            outcome = job.result()
+        except Exception as error:  # noqa: BLE001 - a harness that fails has shown nothing
+            print(f"\nNOT GOOD: {type(error).__name__}: {error}", flush=True)
+            yield False
+            continue
+        if isinstance(outcome, Report):
+            print(f"\n{outcome}", flush=True)
+        yield outcome
+
+
+def torment(name: str, folder: Path, scores: Scores, count: int, seed: int, only: str = "") -> Report:
+    """With servers of its own."""
+    chance = random.Random(f"{seed} {name}")
+    stuck = ""
+    with ExitStack() as stack:
+        made = folder / name
+        made.mkdir()
+        pipeline = PIPELINES[name](Servers(stack), made)
+        faults = faults_of(pipeline)
+        if only:
+            faults = {name: fault for name, fault in faults.items() if name in only.split(",")}
+        began = time.monotonic()
+        with Round(pipeline, folder / "tree", folder / f"{name}-state") as round_:
+            for fault in schedule(list(faults), count, chance):
+                if not round_.strike(fault, faults[fault], chance):
+                    stuck = f"after '{fault}' {pipeline.waiting()} records did not come out"
+                    break
+        return report(round_, round_.verdict(scores), time.monotonic() - began, stuck)
+
+
+def judge_the_judge(names: list[str], folder: Path, scores: Scores, seed: int) -> bool:
+    """Whether the oracle finds every mistake."""
     good = True
     with ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="sluice-chaos-")))
-        make(folder)
-        scores = Scores(folder / "tree")
         servers = Servers(stack)
-        names = [name for name in given.pipelines.split(",") if name]
-        for number, name in enumerate(names):
-            count = given.faults // len(names) + (number < given.faults % len(names))
-            good &= torment(
-                PIPELINES[name](servers, _made(folder / name)), folder, scores, count, given.seed, given.only
-            )
-        for name in filter(None, given.controls.split(",")):
-            good &= caught(CONTROLS[name], servers, folder, scores, given.seed)
-    print(f"{'good' if good else 'NOT GOOD'}, {time.monotonic() - began:.0f} s, seed {given.seed}")
-    return 0 if good else 1
-
-
-def torment(pipeline: Pipeline, folder: Path, scores: Scores, count: int, seed: int, only: str = "") -> bool:
-    """Prints a table of its faults; whether it kept what it claims."""
-    chance = random.Random(f"{seed} {pipeline.name}")
-    faults = faults_of(pipeline)
-    if only:
-        faults = {name: fault for name, fault in faults.items() if name in only.split(",")}
-    stuck = ""
-    began = time.monotonic()
-    with Round(pipeline, folder / "tree", folder / f"{pipeline.name}-state") as round_:
-        for name in schedule(list(faults), count, chance):
-            if not round_.strike(name, faults[name], chance):
-                stuck = f"after '{name}' {pipeline.waiting()} records did not come out"
-                break
-    verdict = round_.verdict(scores)
-    rows: list[tuple[object, ...]] = [("fault", "times", "in vain", "lost", "duplicated", "out of order", "wrong")]
-    wrong = [*verdict.wrong, *verdict.buried, *verdict.unnoticed]
-    kinds = [round_.sent.by_round(ids) for ids in (verdict.lost, verdict.duplicated, verdict.disordered, wrong)]
-    for name in faults:
-        rounds = [number for number, fault in round_.tally.rounds.items() if fault == name]
-        sums = [sum(counts[number] for number in rounds) for counts in kinds]
-        rows.append((name, round_.tally.struck[name], round_.tally.missed[name], *sums))
-    good = not stuck and round_.keeps(verdict)
-    claim = "exactly once" if pipeline.exactly_once else "at least once"
-    print(
-        f"\n{pipeline.name} ({claim}{', order per key' if pipeline.ordered else ''}): {'good' if good else 'NOT GOOD'},"
-        f" {len(round_.sent)} records, {time.monotonic() - began:.0f} s\n{table(rows)}",
-        flush=True,
-    )
-    if not good:
-        print("\n".join([stuck, str(verdict), round_.logs()]), flush=True)
+        for name in names:
+            found, told = caught(CONTROLS[name], servers, folder, scores, seed)
+            print(f"\n{told}", flush=True)
+            good &= found
     return good
 
 
-def _made(folder: Path) -> Path:
-    folder.mkdir(parents=True)
-    return folder
+def conclude(summary: Summary, *, whole: bool) -> bool:
+    """Whether there were faults enough, with records in flight. `repeated` is what at least once allows."""
+    print(f"\nall pipelines: {summary.faults} faults, {summary.records} records\n{table(summary.lines)}")
+    rows = [("crash point", "times with records in flight"), *((point, summary.hits(point)) for point in POINTS)]
+    print(f"\n{aligned(rows)}\n")
+    rare = [point for point in POINTS if summary.hits(point) < HITS] if whole else []
+    if rare:
+        print(f"hit fewer than {HITS} times: {', '.join(rare)}")
+    return not rare
+
+
+def _cpu() -> float:
+    """Seconds, with those of processes that have ended."""
+    both = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    return sum(used.ru_utime + used.ru_stime for used in both)
 
 
 if __name__ == "__main__":

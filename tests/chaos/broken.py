@@ -1,6 +1,7 @@
-"""Workers with a mistake in them, which the oracle must find: `python -m chaos.broken MISTAKE streams run …`.
+"""Workers with a mistake in them, which the oracle must find: `python -m chaos.broken MISTAKE FOLDER streams run …`.
 
-Where it does not, the harness proves nothing about the workers that are right.
+Where it does not, the harness proves nothing about the workers that are right. A mistake that shows only at one moment
+has a gate there, in FOLDER, so that it need not be hit by chance.
 """
 
 from __future__ import annotations
@@ -9,9 +10,11 @@ import asyncio
 import os
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, Final
 
 from aiokafka import TopicPartition
+from chaos.gate import Gate
 
 from adapters.kafka.input import KafkaInput
 from adapters.kafka.membership import Membership
@@ -21,6 +24,10 @@ from adapters.sql.positions import Positions
 from gateway.cli import run
 from gateway.core.stream import Batch, Credit, Token
 from gateway.pipeline.delivery import Delivery
+
+#: gates: before a write is committed, and between the two steps of a take-over
+WRITING: Final = "writing"
+TAKING_OVER: Final = "taking-over"
 
 
 def acknowledges_before_it_writes() -> None:
@@ -51,7 +58,7 @@ def does_not_fence_by_partition() -> None:
     """Each process has transactional ids of its own, so that a new owner does not end the old one's transaction."""
     producer = KafkaOutput._producer
 
-    _commits_slowly()
+    _may_be_held_before_it_commits()
 
     def own(self: Any, transactional_id: str) -> Any:
         return producer(self, f"{transactional_id}-{os.getpid()}")
@@ -61,42 +68,57 @@ def does_not_fence_by_partition() -> None:
 
 def reads_the_offset_before_it_fences() -> None:
     """A transaction of the old owner's, committed in between, is not seen."""
-    _commits_slowly()
-    take_over, offsets = Membership._take_over, Membership._offsets
+    take_over, offsets, revoked = Membership._take_over, Membership._offsets, Membership.on_partitions_revoked
+    gate = Gate(_folder(), TAKING_OVER)
+
+    _may_be_held_before_it_commits()
 
     async def late(self: Any, lanes: Any) -> Any:
         self.early = await offsets(self, lanes, [None for _ in lanes])
-        await asyncio.sleep(2.5)
-        return await take_over(self, lanes)
+        async with gate.through():
+            return await take_over(self, lanes)
 
     async def early(self: Any, lanes: Any, stored: Any) -> Any:
         return self.early
 
+    async def slowly(self: Any, partitions: Any) -> None:
+        """No mistake by itself: the old owner comes back to the group only when the new one is at work."""
+        await asyncio.sleep(3)
+        await revoked(self, partitions)
+
     Membership._take_over = late  # type: ignore[method-assign]
     Membership._offsets = early  # type: ignore[method-assign]
+    Membership.on_partitions_revoked = slowly  # type: ignore[method-assign]
 
 
-def _commits_slowly() -> None:
-    """So that a worker that is stopped is in the middle of a transaction. No mistake by itself."""
+def _may_be_held_before_it_commits() -> None:
+    """No mistake by itself: in the middle of a transaction."""
     commit = Transaction._commit
+    gate = Gate(_folder(), WRITING)
 
-    async def slow(self: Any, what: str) -> None:
-        await asyncio.sleep(0.3)
-        await commit(self, what)
+    async def held(self: Any, what: str) -> None:
+        async with gate.through():
+            await commit(self, what)
 
-    Transaction._commit = slow  # type: ignore[method-assign]
+    Transaction._commit = held  # type: ignore[method-assign]
 
 
 def leaves_the_epoch_out() -> None:
     """Positions are stored by whoever comes, also by an owner that is over."""
+    gate = Gate(_folder(), WRITING)
 
     async def store(self: Any, connection: Any, token: Token) -> None:
         if token.lane in self._lanes:
             token = Token(token.lane, await _newest(self, connection, token.lane), token.position)
             await right(self, connection, token)
 
-    right = Positions.store
+    async def held(self: Any, *given: Any) -> None:
+        async with gate.through():
+            await attempt(self, *given)
+
+    right, attempt = Positions.store, Delivery._attempt
     Positions.store = store  # type: ignore[method-assign]
+    Delivery._attempt = held  # type: ignore[method-assign]
 
 
 async def _newest(positions: Any, connection: Any, lane: str) -> int:
@@ -120,6 +142,11 @@ MISTAKES: Final[dict[str, Callable[[], None]]] = {
     )
 }
 
+
+def _folder() -> Path:
+    return Path(sys.argv[2])
+
+
 if __name__ == "__main__":
     MISTAKES[sys.argv[1]]()
-    sys.exit(run(sys.argv[2:]))
+    sys.exit(run(sys.argv[3:]))

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 Fault = Callable[["Round", random.Random], bool]
 
+#: begins the name of a fault that strikes at a place in the code
+CRASH: Final = "crash "
 #: seconds that a crash point may take to be passed
 PASSED: Final = 20.0
 
@@ -32,8 +34,7 @@ def crash_at(point: str) -> Fault:
         in_flight = round_.in_flight()
         round_.worker.end(signal.SIGKILL)
         round_.worker.start()
-        # after the acknowledgement, or the letter, of the last batch nothing need be left
-        return died and (in_flight or point in ("after-ack", "after-write", "in-dead-letter"))
+        return died and in_flight
 
     return fault
 
@@ -129,7 +130,7 @@ def other_version(round_: Round, chance: random.Random) -> bool:
     return in_flight
 
 
-CRASHES: Final[dict[str, Fault]] = {f"crash {point}": crash_at(point) for point in POINTS}
+CRASHES: Final[dict[str, Fault]] = {f"{CRASH}{point}": crash_at(point) for point in POINTS}
 NETWORK: Final[dict[str, Fault]] = {
     f"network {mode}": network(mode) for mode in ("reset", "blackhole", "deaf", "mute", "delay", "refuse")
 }

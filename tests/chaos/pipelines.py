@@ -21,7 +21,7 @@ from oracle import Result
 from servers.kafka import Kafka
 from servers.postgresql import PostgreSQL
 from servers.rabbitmq import RabbitMQ
-from servers.server import Server, free_port
+from servers.server import Server, free_port, until
 
 PARTITIONS = 4
 _ID = re.compile(r'"id": (\d+)')
@@ -144,10 +144,14 @@ class KafkaExactlyOnce(Pipeline):
 
     def _outputs(self) -> dict[str, Any]:
         return {
-            "output": {"kafka": {**self._brokers(), "topic": self.sink, "dead_letters": self.letters}},
+            "output": {
+                "kafka": {
+                    **self._brokers(), "topic": self.sink, "dead_letters": self.letters, "transaction_timeout": 10,
+                }
+            },
             "guarantee": "exactly once",
             "order": "per key",
-        }
+        }  # fmt: skip
 
     def send(self, records: Sequence[Record]) -> None:
         self.kafka.write(self.source, [r.json for r in records], [r.key.encode() for r in records])
@@ -167,6 +171,15 @@ class KafkaExactlyOnce(Pipeline):
         raise AssertionError("unreachable")
 
     def results(self) -> list[Result]:
+        def complete() -> bool:
+            """Offsets may be committed a moment before the results of their transaction can be read."""
+            committed, all_ = (
+                self.kafka.ends(self.sink, PARTITIONS, isolation)
+                for isolation in ("read_committed", "read_uncommitted")
+            )
+            return committed == all_
+
+        until(complete, what="the end of the last transactions")
         documents = (json.loads(message.value()) for message in self.kafka.messages(self.sink))
         return [_result(found) for found in documents]
 
@@ -226,7 +239,8 @@ class KafkaToPostgreSQL(KafkaExactlyOnce):
         }  # fmt: skip
 
     def waiting(self) -> int:
-        return self.sent - len(self.results()) - len(self.dead())
+        written = int(self.database.sql("SELECT count(DISTINCT id) FROM written", self.url)[0][0])
+        return self.sent - written - len(set(self.dead()))
 
     def results(self) -> list[Result]:
         return _rows(self.database.sql("SELECT id, score, version FROM written ORDER BY n", self.url))
@@ -248,6 +262,7 @@ class PostgreSQLClaim(Pipeline):
     """Claimed, scored and written back in one transaction. Poison is a NULL where the model needs a number."""
 
     name = "postgresql-claim"
+    chunk = 800
 
     def __init__(self, servers: Servers, folder: Path) -> None:
         super().__init__(servers, folder)
@@ -310,6 +325,7 @@ class SQLiteLease(Pipeline):
     """Rows are lent with a fencing token, scored outside of any transaction, and written back."""
 
     name = "sqlite-lease"
+    chunk = 800
 
     def __init__(self, servers: Servers, folder: Path) -> None:
         super().__init__(servers, folder)

@@ -10,9 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Any
 
-from chaos.faults import Fault
+from chaos.faults import CRASH, Fault
 from chaos.pipelines import Pipeline, clear
 from chaos.records import Scores, Sent
 from chaos.worker import Worker
@@ -44,7 +43,7 @@ class Round:
         self.pipeline = pipeline
         self.sent = Sent()
         self.tally = Tally()
-        self._state = clear(state)
+        self.state = clear(state)
         file = state / f"{pipeline.name}.yaml"
         file.write_text(json.dumps(pipeline.document()))
         self._settings = state / "sluice.yaml"
@@ -59,6 +58,7 @@ class Round:
         self.pipeline.send(self.sent.next(self.pipeline.chunk, poison=poison))
 
     def in_flight(self) -> bool:
+        """Whether there are records of which nothing has come."""
         return self.pipeline.waiting() > 0
 
     def settled(self) -> bool:
@@ -68,7 +68,7 @@ class Round:
                 return False
             if not self.worker.alive:
                 self.worker.start()
-            time.sleep(0.05)
+            time.sleep(0.1)
         return True
 
     def strike(self, name: str, fault: Fault, chance: random.Random) -> bool:
@@ -90,7 +90,7 @@ class Round:
     def logs(self, lines: int = 30) -> str:
         return "\n".join(
             "\n".join(path.read_text(errors="replace").splitlines()[-lines:])
-            for path in sorted(self._state.glob("*.log"))
+            for path in sorted(self.state.glob("*.log"))
         )
 
     def __enter__(self) -> Round:
@@ -110,13 +110,18 @@ class Round:
 
 
 def schedule(names: Sequence[str], count: int, chance: random.Random) -> list[str]:
-    """Each as often as the others, give or take one, in any order."""
+    """In any order: crashes at a place in the code, each as often as the others give or take one, are the half of it,
+    and what happens from outside the other half."""
+    crashes = [name for name in names if name.startswith(CRASH)]
+    others = [name for name in names if not name.startswith(CRASH)]
+    first = (count // 2 if others else count) if crashes else 0
+    found = _evenly(crashes, first, chance) + _evenly(others, count - first, chance)
+    chance.shuffle(found)
+    return found
+
+
+def _evenly(names: Sequence[str], count: int, chance: random.Random) -> list[str]:
     found: list[str] = []
     while len(found) < count:
-        found += chance.sample(list(names), len(names))
+        found += chance.sample(names, len(names))
     return found[:count]
-
-
-def table(rows: Sequence[Sequence[Any]]) -> str:
-    widths = [max(len(str(row[at])) for row in rows) for at in range(len(rows[0]))]
-    return "\n".join("  ".join(str(cell).ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows)
