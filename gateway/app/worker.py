@@ -34,7 +34,7 @@ from gateway.control.report import Report, pack
 from gateway.control.spool import Spool
 from gateway.control.start import Current, Start
 from gateway.core.errors import SluiceError
-from gateway.models.manager import Followed
+from gateway.models.following import Followed
 from gateway.models.preparation import Prepared
 from gateway.models.served import ServedFolder, ServedRepository, served
 from gateway.protocols.http.listener import Listener

@@ -9,14 +9,14 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import replace
-from typing import Final, Literal
+from typing import Final
 
 from gateway.core.errors import InvalidArgument, NotFound, SluiceError, Unavailable
 from gateway.core.observe import Statistics
 from gateway.core.servable import ServableId
 from gateway.models.background import Background
 from gateway.models.config import ModelConfig
+from gateway.models.following import Followed, Following, Mode
 from gateway.models.handle import Handle
 from gateway.models.loader import Engine, Loader, read
 from gateway.models.names import check_model
@@ -32,14 +32,8 @@ __all__ = ["Engine", "Handle", "Manager", "Mode", "Prepared", "VersionStatus"]
 
 logger = logging.getLogger("sluice.models")
 
-Mode = Literal["none", "poll", "explicit"]
 Override = str | ModelConfig | None
 Files = Mapping[str, bytes] | None
-
-#: what a model is to be loaded from, and the versions that are kept under any policy
-Target = tuple[ModelFolder, frozenset[str]]
-#: what is loaded of it, and the target that is reached once it is published
-Followed = tuple[Prepared, Target]
 
 _NOTHING: Final[Mapping[str, Handle]] = {}
 
@@ -71,9 +65,7 @@ class Manager:
         self._poll_interval = poll_interval
         self._published = Published(self._loader, self._background)
         self._models: Final = self._published.models
-        #: the repository as far as it is taken notice of
-        self._found: dict[str, ModelFolder] = {}
-        self._looked = False
+        self._following = Following(mode, self._source, self._loader, self._published)
         self._closing = False
 
     # ---- who answers
@@ -115,7 +107,7 @@ class Manager:
     def folders(self) -> dict[str, ModelFolder]:
         """What lies in the repository, as far as it is served or was tried to be."""
         loaded = {m.name: m.folder for m in self._models.values() if m.folder is not None and m.staged is None}
-        return {**self._found, **loaded}
+        return {**self._following.found, **loaded}
 
     def statistics(self) -> Iterator[tuple[ServableId, Statistics]]:
         """Of every version that was ever loaded. They survive reloads, so that no counter decreases."""
@@ -167,7 +159,7 @@ class Manager:
             raise InvalidArgument(f"failed to load '{name}': files need a config beside them")
         if not files and name not in self._models:
             await self._source.model(name)  # one that is unknown leaves no trace
-        model = self._models.setdefault(name, Model(name))
+        model = self._published.model(name)
         await model.turn.acquire()
         staged: Staged | None = None
         try:
@@ -251,26 +243,7 @@ class Manager:
         what has been pinned since; it takes up no other change of the repository. What fails is in the index, and
         stops nothing else. Raises Unavailable if the repository cannot be read.
         """
-        await self._background.whole(self._reconcile(model))
-
-    async def _reconcile(self, name: str) -> None:
-        if not self._looked:
-            self._found = dict(await self._source.everything())
-            self._looked = True
-        elif self.mode != "poll":
-            for model in list(self._models.values()):
-                if name in ("", model.name) and self._missing(model):
-                    try:
-                        self._found[model.name] = await self._source.model(model.name)
-                    except SluiceError:  # it is loaded, and no longer there
-                        self._found.pop(model.name, None)
-        await self._follow_all(name)
-
-    def _missing(self, model: Model) -> frozenset[str]:
-        """What is pinned, and was not in the repository when the model was loaded."""
-        if model.folder is None or model.staged is not None:
-            return frozenset()
-        return self._published.pinned_of(model) - model.folder.versions.keys()
+        await self._background.whole(self._following.reconcile(model))
 
     async def poll(self) -> None:
         """Follows the repository until it is cancelled. Returns at once unless the mode is poll."""
@@ -286,91 +259,16 @@ class Manager:
 
         Raises Unavailable if the repository cannot be read; what is served stays as it is then.
         """
-        await self._background.whole(self._look())
-
-    async def _look(self) -> None:
-        self._found = dict(await self._source.look())
-        self._looked = True
-        await self._follow_all("")
-
-    async def _follow_all(self, only: str) -> None:
-        async with asyncio.TaskGroup() as group:
-            for name in {*self._found, *self._models}:
-                if only in ("", name) and (name in self._models or self.mode != "explicit"):
-                    group.create_task(self._follow(self._models.setdefault(name, Model(name))))
-
-    def _target(self, model: Model) -> Target | None:
-        """What it should be loaded from. None where that was done already, or it should not be loaded at all."""
-        folder = model.folder
-        found = self._found.get(model.name)
-        if self.mode == "poll" or (self.mode == "none" and folder is None):
-            gone = folder and replace(folder, versions={}, fingerprint="")
-            folder = found or gone
-        elif folder is not None and found is not None:
-            news = {n: found.versions[n] for n in self._missing(model) if n in found.versions}
-            if news:
-                versions = {**folder.versions, **news}
-                folder = replace(folder, versions=versions, late=folder.late | news.keys())
-        if folder is None or model.followed == (folder, self._published.pinned_of(model)):
-            return None
-        return folder, self._published.pinned_of(model)
+        await self._background.whole(self._following.look())
 
     async def prepare_found(self, found: Mapping[str, ModelFolder]) -> list[Followed]:
         """The first half of a look of poll mode that somebody else has made: loads what is to be, and nobody sees it.
         The models' turns are held until `publish_found`, which is to come."""
-        return await self._background.whole(self._prepare_found(found), self.publish_found)
-
-    async def _prepare_found(self, found: Mapping[str, ModelFolder]) -> list[Followed]:
-        self._found = dict(found)
-        models = [self._models.setdefault(name, Model(name)) for name in {*self._found, *self._models}]
-        followed = await asyncio.gather(*(self._prepare_followed(model) for model in models))
-        return [each for each in followed if each is not None]
+        return await self._background.whole(self._following.prepare(found), self.publish_found)
 
     def publish_found(self, followed: Iterable[Followed]) -> None:
         """The second half: cannot fail."""
-        for each in followed:
-            self._publish_followed(each)
-
-    async def _follow(self, model: Model) -> None:
-        followed = await self._prepare_followed(model)
-        if followed is not None:
-            self._publish_followed(followed)
-
-    async def _prepare_followed(self, model: Model) -> Followed | None:
-        """Loads what the target says, and holds the model's turn then. What fails is in the index."""
-        if self._target(model) is None:
-            return None
-        await model.turn.acquire()
-        try:
-            target = self._target(model)  # it may have changed, or been reached, while others had their turn
-            followed = None if target is None else await self._load_followed(model, target)
-        except BaseException:
-            model.turn.release()
-            raise
-        if followed is None:
-            model.turn.release()
-        return followed
-
-    async def _load_followed(self, model: Model, target: Target) -> Followed | None:
-        folder = target[0]
-        config = model.config
-        try:
-            if model.folder is None or model.folder.fingerprint != folder.fingerprint:
-                config = await asyncio.to_thread(read, folder, model.override)
-        except SluiceError as error:
-            logger.warning("%s failed to load: %s", model.name, error.message)
-            model.fail(sorted(folder.versions, key=int)[-1:], error.message)
-            model.followed = target
-            return None
-        pinned = self._published.pinned_of(model, config)
-        plan = Prepared(model, folder, config, model.override, model.staged)
-        return await prepare(self._loader, plan, pinned, "as before"), (folder, pinned)
-
-    def _publish_followed(self, followed: Followed) -> None:
-        plan, reached = followed
-        self._published.apply(plan)
-        plan.model.followed = reached
-        plan.model.turn.release()
+        self._following.publish(followed)
 
     async def close(self) -> None:
         """Waits for changes that are under way, then for requests, then frees every version."""

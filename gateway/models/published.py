@@ -30,6 +30,10 @@ class Published:
         self._labels: dict[str, Mapping[str, str]] = {}
         self._pinned: dict[str, frozenset[str]] = {}
 
+    def model(self, name: str) -> Model:
+        """The one of that name; it counts as asked for from now on."""
+        return self.models.setdefault(name, Model(name))
+
     def set_labels(self, model: str, labels: Mapping[str, str]) -> None:
         self._labels[model] = dict(labels)
         if model in self.models:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
 import pytest
+from models.world import World
 from onnx import TensorProto, helper, numpy_helper
 
 # before any test imports onnxruntime: it would report to its maker
@@ -86,3 +87,14 @@ class Make:
 @pytest.fixture(scope="session")
 def make() -> type[Make]:
     return Make
+
+
+@pytest.fixture
+def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
+    (tmp_path / "tmp").mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "tmp"))
+    made = World(tmp_path / "models")
+    yield made
+    made.pool.shutdown()
+    assert made.live() == 0
+    assert not list((tmp_path / "tmp").iterdir())
