@@ -13,7 +13,7 @@ from gateway.settings.token import read_secret
 from gateway.store.contract import Store
 from gateway.store.leases import Leases, SqliteLeases
 from gateway.store.sqlite import SqliteStore
-from gateway.store.view import SqliteView, View
+from gateway.store.view import Notebook, SqliteView
 
 
 def storage(settings: Settings) -> AbstractAsyncContextManager[Store]:
@@ -38,7 +38,7 @@ def leases(settings: Settings) -> AbstractAsyncContextManager[Leases]:
 
 
 @asynccontextmanager
-async def view(settings: Settings) -> AsyncIterator[View]:
+async def view(settings: Settings) -> AsyncIterator[Notebook]:
     """The control state beside a gateway that writes it. Raises SettingsError."""
     url = _url(settings)
     if not url:

@@ -58,7 +58,7 @@ async def serve(settings: Settings, references: Sequence[str], streams: Sequence
         await security.enter(stack)
         found = await StreamSet.open(settings, references, streams, stack, security.guard.follow)
         routes = streams_routes(
-            found.streams, render=_pages(found), content_type=CONTENT_TYPE, ready=lambda: stop.ready
+            found.streams, found.note, render=_pages(found), content_type=CONTENT_TYPE, ready=lambda: stop.ready
         )
         doorman = security.admin(routes)
         service = Service(admin_app(routes, doorman), limits=ports.limits(settings), doorman=doorman)
@@ -110,6 +110,7 @@ async def _reload(found: StreamSet) -> None:
         for line in error.message.split("\n"):
             logger.error("not reloaded: %s", line)
     else:
+        await found.note("stream.reload", "*", done, actor="signal", origin="SIGHUP")
         logger.info("reloaded: %s", ", ".join(f"{len(names)} {what}" for what, names in done.items()))
 
 

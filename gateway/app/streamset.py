@@ -13,6 +13,7 @@ from typing import Final
 from gateway.app.engine import Engine
 from gateway.app.scoring import Keys, Scoring
 from gateway.app.storage import leases, view
+from gateway.control.beside import Beside
 from gateway.pipeline.declared.reading import read_all
 from gateway.pipeline.declared.spec import Stream
 from gateway.pipeline.declared.validation import signatures, validate
@@ -21,7 +22,7 @@ from gateway.pipeline.hosting.station import Station
 from gateway.pipeline.hosting.streams import Streams
 from gateway.settings import Settings
 from gateway.store.leases import Leases
-from gateway.store.view import View
+from gateway.store.view import Notebook, View
 
 logger = logging.getLogger("sluice.streams")
 
@@ -29,11 +30,12 @@ logger = logging.getLogger("sluice.streams")
 class StreamSet:
     """`open` builds it, `start` loads its models, `run` ends after `streams.stop`, or when the inputs have ended."""
 
-    def __init__(self, settings: Settings, references: Sequence[str], scoring: Scoring, view: View) -> None:
+    def __init__(self, settings: Settings, references: Sequence[str], scoring: Scoring, view: Notebook) -> None:
         self._settings = settings
         self._references = references
         self._scoring = scoring
         self._view = view
+        self.note: Final = Beside(view)
         self._leases: Leases
         self._owner: Final = owner()
         self.engine: Final[Engine] = scoring.engine

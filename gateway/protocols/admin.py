@@ -20,6 +20,7 @@ from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import Response
 
+from gateway.control.caller import Note
 from gateway.control.desired import Desired
 from gateway.control.plane import ControlPlane
 from gateway.core.errors import InvalidArgument, NotFound, SluiceError, Unavailable
@@ -76,15 +77,20 @@ def admin_routes(
         *ApiKeys(plane).routes(),
         *Trail(plane).routes(),
         *Gateways(plane).routes(),
-        *(StreamRoutes(streams).routes() if streams is not None else ()),
+        *(StreamRoutes(streams, plane.note).routes() if streams is not None else ()),
     ]
 
 
 def streams_routes(
-    streams: Streams, *, render: Callable[[], Awaitable[bytes]], content_type: str, ready: Callable[[], bool]
+    streams: Streams,
+    note: Note,
+    *,
+    render: Callable[[], Awaitable[bytes]],
+    content_type: str,
+    ready: Callable[[], bool],
 ) -> list[Call]:
     """The admin port of a process that runs streams and nothing else."""
-    return [*Probes(render, content_type, ready).routes(), *StreamRoutes(streams).routes()]
+    return [*Probes(render, content_type, ready).routes(), *StreamRoutes(streams, note).routes()]
 
 
 def admin_app(routes: Sequence[Call], doorman: Doorman) -> Starlette:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Final, Protocol
 
@@ -11,12 +10,12 @@ from msgspec import Meta, Struct
 from starlette.requests import Request
 from starlette.responses import Response
 
+from gateway.control.caller import Note
+from gateway.core.errors import NotFound, SluiceError, Unsupported
 from gateway.protocols.doorman import caller
 from gateway.protocols.oip.access import ADMIN, READ
 from gateway.protocols.rest.body import parse, read
 from gateway.protocols.route import Call
-
-logger = logging.getLogger("sluice.control")
 
 MAX_BODY: Final = 1 << 16
 
@@ -53,8 +52,11 @@ class RedriveBody(Struct, forbid_unknown_fields=True):
 
 
 class StreamRoutes:
-    def __init__(self, streams: Streams) -> None:
+    """`note` has in the audit trail what was done."""
+
+    def __init__(self, streams: Streams, note: Note) -> None:
         self._streams = streams
+        self._note = note
 
     def routes(self) -> list[Call]:
         base = "/admin/v1/streams"
@@ -71,7 +73,9 @@ class StreamRoutes:
         return _json({"streams": await self._streams.list()})
 
     async def reload(self, request: Request) -> Response:
-        return _json(await self._streams.reload())
+        done = await self._streams.reload()
+        await self._tell(request, "reload", done)
+        return _json(done)
 
     async def show(self, request: Request) -> Response:
         return _json(await self._streams.show(request.path_params["name"]))
@@ -79,24 +83,30 @@ class StreamRoutes:
     async def pause(self, request: Request) -> Response:
         body = parse(await read(request, MAX_BODY), PauseBody)
         await self._streams.pause(request.path_params["name"], body.reason)
-        _tell(request, "paused")
+        await self._tell(request, "pause", {"reason": body.reason})
         return await self.show(request)
 
     async def resume(self, request: Request) -> Response:
         await self._streams.resume(request.path_params["name"])
-        _tell(request, "resumed")
+        await self._tell(request, "resume")
         return await self.show(request)
 
     async def redrive(self, request: Request) -> Response:
         body = parse(await read(request, MAX_BODY), RedriveBody)
-        done = await self._streams.redrive(request.path_params["name"], body.limit)
-        _tell(request, "redriven")
+        try:
+            done = await self._streams.redrive(request.path_params["name"], body.limit)
+        except (NotFound, Unsupported):
+            raise
+        except SluiceError as error:
+            # some of them may be where they came from
+            await self._tell(request, "redrive", {"limit": body.limit, "failed": error.message})
+            raise
+        await self._tell(request, "redrive", {"limit": body.limit, **done})
         return _json(done)
 
-
-def _tell(request: Request, what: str) -> None:
-    by = caller(request, "admin")
-    logger.info("stream '%s' %s, by %s from %s", request.path_params["name"], what, by["actor"], by["origin"])
+    async def _tell(self, request: Request, what: str, detail: Mapping[str, object] | None = None) -> None:
+        target = request.path_params.get("name", "*")
+        await self._note(f"stream.{what}", target, detail, **caller(request, "admin"))
 
 
 def _json(document: Any) -> Response:

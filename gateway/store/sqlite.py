@@ -45,7 +45,7 @@ class SqliteStore:
             self._lock.acquire()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="store")
         try:
-            self._connection = await self._do(self._open)
+            self._connection = await self._do(lambda: connect(self._name))
         except BaseException:
             await self.__aexit__(None, None, None)
             raise
@@ -76,7 +76,7 @@ class SqliteStore:
             new = replace(mutation(old), revision=old.revision + 1)
             _write_rows(db, old, new)
             _write_blobs(db, new, blobs or {})
-            _write_audit(db, old.revision, new.revision, act)
+            write_audit(db, old.revision, new.revision, act)
             return new
 
         return await self._do(lambda: self._transaction("BEGIN IMMEDIATE", write))
@@ -110,20 +110,6 @@ class SqliteStore:
             raise Unavailable(f"control state '{self._name}' is not open")
         return self._connection
 
-    def _open(self) -> sqlite3.Connection:
-        if self._folder:
-            # SQLite would create it readable by all; its -wal and -shm files take over the mode.
-            os.close(os.open(self._name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
-        connection = sqlite3.connect(self._name, timeout=5, isolation_level=None, check_same_thread=False)
-        try:
-            connection.execute("PRAGMA journal_mode = WAL")
-            connection.execute("PRAGMA synchronous = FULL")
-            migrate(connection, self._name)
-        except BaseException:
-            connection.close()
-            raise
-        return connection
-
     async def _do(self, work: Callable[[], T]) -> T:
         """Runs it on the store's thread. What SQLite raises becomes Unavailable."""
         if self._thread is None:
@@ -152,6 +138,22 @@ class SqliteStore:
         return state_of(revision, {name: db.execute(query) for name, query in select.items()})
 
 
+def connect(name: str) -> sqlite3.Connection:
+    """To a file, which is made and brought up to date where needed, or to `:memory:`."""
+    if name != ":memory:":
+        # SQLite would create it readable by all; its -wal and -shm files take over the mode.
+        os.close(os.open(name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+    connection = sqlite3.connect(name, timeout=5, isolation_level=None, check_same_thread=False)
+    try:
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = FULL")
+        migrate(connection, name)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
 def _write_rows(db: sqlite3.Connection, old: State, new: State) -> None:
     for kind, gone, rows in changes(old, new):
         db.executemany(f"DELETE FROM {kind.name} WHERE {kind.columns[0]} = ?", [(key,) for key in gone])  # noqa: S608
@@ -168,7 +170,7 @@ def _write_blobs(db: sqlite3.Connection, new: State, blobs: Mapping[str, bytes])
     db.executemany("DELETE FROM blobs WHERE digest = ?", [(digest,) for digest in gone])
 
 
-def _write_audit(db: sqlite3.Connection, before: int, after: int, act: Act) -> None:
+def write_audit(db: sqlite3.Connection, before: int, after: int, act: Act) -> None:
     db.execute(
         "INSERT INTO audit (at, before, after, actor, origin, action, target, detail) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
         (time.time(), before, after, act.actor, act.origin, act.action, act.target, text(act.detail)),

@@ -1,4 +1,6 @@
-"""The control state of a gateway that runs beside this process: read, never written, and not locked."""
+"""The control state of a gateway that runs beside this process: read, not locked, and never changed; but for the audit
+trail, which this process may add to.
+"""
 
 from __future__ import annotations
 
@@ -10,8 +12,8 @@ from pathlib import Path
 from typing import Final, Protocol, TypeVar
 
 from gateway.core.errors import NotFound, Unavailable
-from gateway.store.contract import State
-from gateway.store.sqlite import FILE, SqliteStore
+from gateway.store.contract import Act, State
+from gateway.store.sqlite import FILE, SqliteStore, connect, write_audit
 
 T = TypeVar("T")
 
@@ -23,6 +25,14 @@ class View(Protocol):
 
     async def blob(self, digest: str) -> bytes:
         """Raises NotFound."""
+        ...
+
+
+class Notebook(View, Protocol):
+    """A view that takes notes of what was done beside the gateway."""
+
+    async def note(self, act: Act) -> None:
+        """A line of the trail for what is no part of the control state, whose revision stays as it is."""
         ...
 
 
@@ -49,6 +59,16 @@ class SqliteView:
             raise NotFound(f"no blob {digest} in the control state")
         return found
 
+    async def note(self, act: Act) -> None:
+        def write() -> None:
+            with closing(connect(str(self._path))) as db:
+                db.execute("BEGIN IMMEDIATE")
+                (revision,) = db.execute("SELECT value FROM revision").fetchone()
+                write_audit(db, revision, revision, act)
+                db.execute("COMMIT")
+
+        await self._do(write)
+
     async def _look(self, work: Callable[[sqlite3.Connection], T], nothing: T) -> T:
         def look() -> T:
             if not self._path.exists():
@@ -60,7 +80,10 @@ class SqliteView:
                     return nothing
                 return work(db)
 
+        return await self._do(look)
+
+    async def _do(self, work: Callable[[], T]) -> T:
         try:
-            return await asyncio.to_thread(look)
+            return await asyncio.to_thread(work)
         except (sqlite3.Error, OSError) as error:
             raise Unavailable(f"control state '{self._path}': {error}") from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import fcntl
 import json
 import os
@@ -18,11 +19,23 @@ from servers.server import until
 from streaming import Place, Running, environment, running
 
 from gateway.cli import run as sluice
+from gateway.store.contract import Act
+from gateway.store.sqlite import SqliteStore
 
 
 @pytest.fixture
 def place(tmp_path: Path) -> Place:
     return Place(tmp_path)
+
+
+def trail(place: Place) -> list[Act]:
+    """The audit trail of the state folder, the oldest first."""
+
+    async def read() -> list[Act]:
+        async with SqliteStore(place.folder / ".sluice") as store:
+            return [entry.act for entry in reversed(await store.audit())]
+
+    return asyncio.run(read())
 
 
 class TestChecks:
@@ -189,6 +202,14 @@ class TestRun:
             until(lambda: len(place.results()) == 4, what="the fourth result")
             until(lambda: len(place.dead()) == 1, what="the dead letter again")
             assert place.dead()[0]["value"] == "broken"
+            assert process.sluice("pause", "doubel").returncode == 1
+        found = [(each.target, each.action, each.detail) for each in trail(place)]
+        assert found == [
+            ("double", "stream.pause", {"reason": "month's end"}),
+            ("double", "stream.redrive", {"records": 1, "left": 0}),
+            ("double", "stream.resume", {}),
+        ]
+        assert {(each.actor, each.origin) for each in trail(place)} == {("admin", "admin 127.0.0.1")}
 
     def test_a_pause_survives_a_restart(self, place: Place) -> None:
         with running(place) as process:
@@ -306,6 +327,12 @@ class TestRun:
             new.unlink()
             process.process.send_signal(signal.SIGHUP)
             until(lambda: "reloaded: 0 added, 0 changed, 1 removed" in process.text(), what="the reload")
+        found = [(each.actor, each.origin, each.action, each.target, each.detail["removed"]) for each in trail(place)]
+        assert found == [
+            ("admin", "admin 127.0.0.1", "stream.reload", "*", []),
+            ("admin", "admin 127.0.0.1", "stream.reload", "*", ["gone"]),
+            ("signal", "SIGHUP", "stream.reload", "*", ["new"]),
+        ]
 
     def test_labels_that_are_set_elsewhere_are_followed(self, place: Place) -> None:
         place.stream("double", "{name: affine, version: chosen}")
@@ -351,6 +378,18 @@ class TestServe:
                 assert admin.post("/admin/v1/streams/double/redrive", json={}).json() == {"records": 1, "left": 0}
                 assert admin.post("/admin/v1/streams/double/pause", json={"reason": "r"}).json()["reason"] == "r"
                 assert admin.post("/admin/v1/streams/double/resume", json={}).status_code == 200
+                assert admin.post("/admin/v1/reload-streams").json() == {"added": [], "changed": [], "removed": []}
+                assert admin.post("/admin/v1/streams/none/pause", json={}).status_code == 404
+                assert httpx.post(f"{server.admin}/admin/v1/streams/double/pause", json={}).status_code == 401
+                entries = admin.get("/admin/v1/audit").json()["entries"]
+                assert [(each["action"], each["target"], each["detail"]) for each in reversed(entries)] == [
+                    ("stream.redrive", "double", {"records": 1, "left": 0}),
+                    ("stream.pause", "double", {"reason": "r"}),
+                    ("stream.resume", "double", {}),
+                    ("stream.reload", "*", {"added": [], "changed": [], "removed": []}),
+                ]
+                assert {(each["actor"], each["origin"]) for each in entries} == {("admin", "admin 127.0.0.1")}
+                assert "denied: POST /admin/v1/streams/double/pause" in server.log()
                 (pid,) = _stream_workers(server.process.pid)
                 os.kill(pid, signal.SIGKILL)
                 place.feed("b.jsonl", place.records(6, 5))

@@ -47,6 +47,29 @@ def test_blobs(tmp_path: Path) -> None:
     asyncio.run(main())
 
 
+def test_what_is_noted_beside_a_gateway_takes_no_revision(tmp_path: Path) -> None:
+    note = Act("key:ann", "admin 10.0.0.1", "stream.pause", "s", {"reason": "r"})
+
+    async def main() -> None:
+        await SqliteView(tmp_path).note(note)  # where no gateway ever was
+        assert (tmp_path / FILE).stat().st_mode & 0o777 == 0o600
+        async with SqliteStore(tmp_path) as store:
+            written = await store.change(None, split, ACT)
+            await SqliteView(tmp_path).note(note)
+            assert await store.read() == written
+            written = await store.change(written.revision, split, ACT)
+            entries = [(entry.before, entry.after, entry.act) for entry in await store.audit()]
+        assert entries == [(1, 2, ACT), (1, 1, note), (0, 1, ACT), (0, 0, note)]
+
+    asyncio.run(main())
+
+
+def test_a_note_that_cannot_be_written(tmp_path: Path) -> None:
+    (tmp_path / FILE).mkdir()
+    with pytest.raises(Unavailable, match="control state"):
+        asyncio.run(SqliteView(tmp_path).note(ACT))
+
+
 def test_what_is_no_control_state(tmp_path: Path) -> None:
     (tmp_path / FILE).write_bytes(b"x" * 5000)
     with pytest.raises(Unavailable, match="control state"):

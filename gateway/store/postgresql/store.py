@@ -84,7 +84,8 @@ class PostgresqlStore:
             async with self._transaction(LIMIT + size / BLOB_RATE) as connection:
                 await migrations.check(connection, self._database)
                 new = await self._write(connection, expected, mutation, blobs or {})
-                await self._leave_trace(connection, new.revision, act, mark)
+                await self._leave_trace(connection, new.revision - 1, new.revision, act, mark)
+                await connection.execute(text(f"NOTIFY {CHANNEL}, 'revision {int(new.revision)}'"))
         except Unavailable as error:
             if new is None or not await self._was_committed(new.revision, mark, error):
                 raise
@@ -115,6 +116,13 @@ class PostgresqlStore:
                 )
                 for row in await connection.execute(query)
             ]
+
+    async def note(self, act: Act) -> None:
+        """As `View.note`."""
+        async with self._transaction() as connection:
+            await migrations.check(connection, self._database)
+            revision = (await connection.execute(select(tables.revision.c.value))).scalar_one()
+            await self._leave_trace(connection, revision, revision, act, token_hex(16))
 
     @asynccontextmanager
     async def channel(self, heard: Callable[[], None]) -> AsyncIterator[PostgresqlChannel]:
@@ -155,11 +163,11 @@ class PostgresqlStore:
         await _write_blobs(connection, new, blobs)
         return new
 
-    async def _leave_trace(self, connection: AsyncConnection, revision: int, act: Act, mark: str) -> None:
+    async def _leave_trace(self, connection: AsyncConnection, before: int, after: int, act: Act, mark: str) -> None:
         entry = {
             "at": time.time(),
-            "before": revision - 1,
-            "after": revision,
+            "before": before,
+            "after": after,
             "actor": act.actor,
             "origin": act.origin,
             "action": act.action,
@@ -169,7 +177,6 @@ class PostgresqlStore:
             "mark": mark,
         }
         await connection.execute(insert(tables.audit).values(entry))
-        await connection.execute(text(f"NOTIFY {CHANNEL}, 'revision {int(revision)}'"))
 
     async def _was_committed(self, revision: int, mark: str, lost: Unavailable) -> bool:
         query = select(tables.audit.c.id).where(tables.audit.c.after == revision, tables.audit.c.mark == mark)

@@ -59,6 +59,19 @@ def test_what_one_machine_writes_another_reads(postgresql_database: str) -> None
     asyncio.run(go())
 
 
+def test_what_is_noted_takes_no_revision(postgresql_database: str) -> None:
+    async def go() -> None:
+        async with PostgresqlStore(postgresql_database, None, "a") as a:
+            await a.note(ACT)
+            state = await a.change(0, with_split("m"), ACT)
+            await a.note(ACT)
+            assert await a.read() == state
+            found = [(entry.before, entry.after, entry.machine) for entry in await a.audit()]
+            assert found == [(1, 1, "a"), (0, 1, "a"), (0, 0, "a")]
+
+    asyncio.run(go())
+
+
 def test_of_changes_on_many_machines_nothing_is_lost(postgresql_database: str) -> None:
     async def machine(number: int) -> int:
         conflicts = 0
