@@ -1,4 +1,4 @@
-"""Reads a large body from the socket straight into its place, instead of collecting chunks and copying them twice."""
+"""Reads large bodies from the socket straight into their place, instead of collecting chunks and copying them twice."""
 
 from __future__ import annotations
 
@@ -14,34 +14,52 @@ if TYPE_CHECKING:
 LARGE: Final = 128 << 10
 ALIGNMENT: Final = 16
 
+#: where heads are read into, of all connections: what is read is taken out before anybody else reads. As long as a head
+#: usually is with the JSON of its tensors, because what follows in the same piece is copied once more
+_HEADS: Final = memoryview(bytearray(16 << 10))
 
-class LargeBody(asyncio.BufferedProtocol):
-    """Takes a connection's place at its transport until the body is complete; all else it hands on.
 
-    wire     the connection
-    length   of the whole body, in bytes
-    begun    what of it was read already
-    blobs    where the blobs begin in it: they are laid where numpy can use them as they are
+class LargeBodies(asyncio.BufferedProtocol):
+    """Takes a connection's place at its transport from its first large body on; all but bodies it hands on.
+
+    It stays there: to change places twice for each body costs more than to read heads from here.
     """
 
-    def __init__(self, wire: Wire, length: int, begun: bytes, blobs: int) -> None:
+    def __init__(self, wire: Wire) -> None:
         self._wire = wire
+        self._body: memoryview | None = None
+        self._rest = _HEADS
+        # the transport asks a protocol how it wants its data when it begins to read, and only then
+        wire.transport.pause_reading()
+        wire.transport.set_protocol(self)
+        wire.resume_after_change()
+
+    def expect(self, length: int, begun: bytes, blobs: int) -> None:
+        """A body comes.
+
+        length   of all of it, in bytes
+        begun    what of it was read already
+        blobs    where the blobs begin in it: they are laid where numpy can use them as they are
+        """
         # not zeroed, and from memory that was used before: a bytearray of this size costs a page fault for every 4 KiB
         pad = -blobs % ALIGNMENT
-        self._view = memoryview(np.empty(pad + length, np.uint8).data)[pad:]
-        self._view[: len(begun)] = begun
-        self._read = len(begun)
-        wire.read_by(self)
+        self._body = body = memoryview(np.empty(pad + length, np.uint8).data)[pad:]
+        body[: len(begun)] = begun
+        self._rest = body[len(begun) :]
 
     def get_buffer(self, sizehint: int) -> memoryview:
-        return self._view[self._read :]
+        return self._rest
 
     def buffer_updated(self, nbytes: int) -> None:
-        self._read += nbytes
+        body = self._body
+        if body is None:
+            self._wire.data_received(bytes(_HEADS[:nbytes]))
+            return
+        self._rest = self._rest[nbytes:]
         self._wire.received(nbytes)
-        if self._read == len(self._view):
-            self._wire.read_by(self._wire)
-            self._wire.body_complete(self._view)
+        if not self._rest:
+            self._body, self._rest = None, _HEADS
+            self._wire.body_complete(body)
 
     def eof_received(self) -> None:
         self._wire.eof_received()

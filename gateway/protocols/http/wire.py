@@ -7,12 +7,11 @@ Here is the short way of requests whose head was seen before (heads.py); their l
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any
 
 from gateway.protocols.http.connection import BODY, IDLE
 from gateway.protocols.http.heads import END, Known
-from gateway.protocols.http.largebody import LARGE, LargeBody
+from gateway.protocols.http.largebody import LARGE, LargeBodies
 from gateway.protocols.http.parsing import Parsing
 from gateway.protocols.http.service import Service
 
@@ -24,6 +23,12 @@ class Wire(Parsing):
         super().__init__(config, server_state, app_state, _loop)
         #: the bytes of the body that are to come, where its head was known
         self._awaited = 0
+        #: reads for this, once a large body came
+        self._large: LargeBodies | None = None
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        self._large = None  # it holds on to this
 
     def data_received(self, data: bytes) -> None:
         if self._deaf:
@@ -59,14 +64,19 @@ class Wire(Parsing):
         self._stage = BODY
         self._since = self.service.now
         self._received = 0
-        if known.length - len(body) >= LARGE:
+        if self._large is not None or known.length - len(body) >= LARGE:
             self._hold(len(body))
             if not self._deaf:
-                blobs = known.fields.get(b"inference-header-content-length", b"")
-                LargeBody(self, known.length, body, int(blobs) if blobs.isdigit() and len(blobs) < 9 else 0)
+                self._place(known, body)
             return
         self._limit = self._awaited = known.length
         self._fill(body)
+
+    def _place(self, known: Known, begun: bytes) -> None:
+        if self._large is None:
+            self._large = LargeBodies(self)
+        blobs = known.fields.get(b"inference-header-content-length", b"")
+        self._large.expect(known.length, begun, int(blobs) if blobs.isdigit() and len(blobs) < 9 else 0)
 
     def _fill(self, data: bytes) -> None:
         awaited = self._awaited
@@ -83,10 +93,8 @@ class Wire(Parsing):
         if len(data) > awaited:
             self.data_received(data[awaited:])
 
-    def read_by(self, protocol: asyncio.BaseProtocol) -> None:
-        """The transport asks a protocol how it wants its data when it begins to read, and only then."""
-        self.transport.pause_reading()
-        self.transport.set_protocol(protocol)
+    def resume_after_change(self) -> None:
+        """Somebody else reads from now on."""
         if not self._read_paused:
             self.transport.resume_reading()
 
