@@ -9,7 +9,8 @@ import pytest
 from gateway.cli import COMMANDS, sluice
 from gateway.protocols.errors import STATUS
 from gateway.routing.split import point
-from gateway.telemetry import fleet, metrics
+from gateway.telemetry import metrics
+from gateway.telemetry.metrics import fleet
 
 NAMES = {**metrics.NAMES, **fleet.NAMES}
 ROOT = Path(__file__).parents[1]

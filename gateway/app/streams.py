@@ -29,8 +29,7 @@ from gateway.protocols.http.service import Service
 from gateway.samples import arms, versions
 from gateway.settings import Settings, admin_token
 from gateway.telemetry import logs
-from gateway.telemetry.exposition import CONTENT_TYPE, Page
-from gateway.telemetry.metrics import Metrics
+from gateway.telemetry.metrics import CONTENT_TYPE, Metrics, Page
 
 logger = logging.getLogger("sluice.streams")
 

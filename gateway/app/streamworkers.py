@@ -18,7 +18,7 @@ from gateway.control.slot import Slot, birth
 from gateway.control.spawn import spawn
 from gateway.core.errors import NotFound, SluiceError, Unavailable
 from gateway.settings import Settings, SettingsError
-from gateway.telemetry.fleet import Figures, stream_workers_page
+from gateway.telemetry.metrics.fleet import Figures, stream_workers_page
 
 logger = logging.getLogger("sluice.streams")
 

@@ -44,9 +44,9 @@ from gateway.protocols.oip.logsettings import Logging, LogSettings
 from gateway.security.cells import create
 from gateway.settings import Settings, admin_token
 from gateway.store.contract import Store
-from gateway.telemetry.exposition import CONTENT_TYPE
-from gateway.telemetry.fleet import fleet_page
-from gateway.telemetry.metrics import write_denied
+from gateway.telemetry.metrics import CONTENT_TYPE
+from gateway.telemetry.metrics.fleet import fleet_page
+from gateway.telemetry.metrics.ports import write_denied
 
 logger = logging.getLogger("sluice")
 

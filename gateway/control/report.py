@@ -12,7 +12,7 @@ import msgspec
 
 from gateway.core.observe import BatchStatistics, Statistics
 from gateway.core.servable import ServableId
-from gateway.telemetry.exposition import Family, Page, Sample, labelled
+from gateway.telemetry.metrics import Family, Page, Sample, labelled
 
 _SUMS: Final = (
     "success_count", "success_ns", "fail_count", "fail_ns", "queue_ns", "input_ns", "infer_ns", "output_ns", "rows",

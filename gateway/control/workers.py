@@ -24,7 +24,7 @@ from gateway.control.spawn import Role, spawn
 from gateway.control.start import Start
 from gateway.core.errors import NotFound, SluiceError
 from gateway.settings import Settings
-from gateway.telemetry.fleet import Figures
+from gateway.telemetry.metrics.fleet import Figures
 
 logger = logging.getLogger("sluice.control")
 

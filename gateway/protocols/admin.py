@@ -33,7 +33,7 @@ from gateway.protocols.rest.body import parse, read
 from gateway.protocols.route import Call
 from gateway.protocols.streams import StreamRoutes, Streams
 from gateway.protocols.views import Inventory, audit_view, split_view
-from gateway.telemetry.control import control_page
+from gateway.telemetry.metrics.control import control_page
 
 
 class LoadBody(Struct, forbid_unknown_fields=True):

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from gateway.control.report import Report, Tally, add, pack
 from gateway.core.observe import Statistics
 from gateway.core.servable import ServableId
-from gateway.telemetry.exposition import Family, Page
+from gateway.telemetry.metrics import Family, Page
 
 COUNTER = Family("served_total", "counter", "Served.")
 SECONDS = Family("spent_seconds_total", "counter", "Spent.")

@@ -9,8 +9,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from gateway.core.errors import Internal, InvalidArgument, Unavailable
 from gateway.core.infer import InferRequest
 from gateway.core.observe import LATENCY_BOUNDS, Statistics
-from gateway.telemetry.control import control_page
 from gateway.telemetry.metrics import NAMES, GrpcSample, Loads, Metrics, SplitSample, VersionSample
+from gateway.telemetry.metrics.control import control_page
 
 ODD = 'a"b\\c\nd\udc80é'
 

@@ -9,7 +9,7 @@ import msgspec
 
 from gateway.core.stream import Lag
 from gateway.pipeline.status import State, Status
-from gateway.telemetry.exposition import Family, Page, labelled
+from gateway.telemetry.metrics import Family, Page, labelled
 
 _STREAM: Final = ("stream",)
 

@@ -11,7 +11,7 @@ from gateway.core.errors import NotFound, Unavailable
 from gateway.pipeline.declared.problem import nearest
 from gateway.pipeline.hosting import metrics
 from gateway.pipeline.hosting.station import Station
-from gateway.telemetry.exposition import Page
+from gateway.telemetry.metrics import Page
 
 logger = logging.getLogger("sluice.streams")
 

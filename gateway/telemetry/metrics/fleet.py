@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
-from gateway.telemetry.exposition import Family, Page, labelled
-from gateway.telemetry.metrics import write_process
+from gateway.telemetry.metrics.exposition import Family, Page, labelled
+from gateway.telemetry.metrics.process import write_process
 
 WORKERS: Final = Family(
     "sluice_workers", "gauge", "Worker processes by state: spare, starting, ready, draining, down.", ("state",)

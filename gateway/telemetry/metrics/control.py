@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from gateway.telemetry.exposition import Family, Page
+from gateway.telemetry.metrics.exposition import Family, Page
 
 _IN_FORCE: Final = Family(
     "sluice_control_revision", "gauge", "Revision of the control state that is in force in every worker."
