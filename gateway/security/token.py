@@ -72,6 +72,9 @@ class Tokens:
                 return jwt.decode(token, candidate.key, registry=_Algorithms(algorithm)).claims
             except (JoseError, ValueError, TypeError, RecursionError):
                 continue
+        # the issuer may have another key of the same id by now
+        if (looked := self._jwks.look()) is not None:
+            raise UnknownKey(looked)
         raise Unauthenticated("the token's signature is wrong")
 
     def _read(self, claims: dict[str, Any]) -> Identity:

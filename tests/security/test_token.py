@@ -138,6 +138,39 @@ def test_a_key_that_nobody_published() -> None:
         identify(token(EC, "another"))
 
 
+def test_a_key_that_another_one_replaced_under_its_id() -> None:
+    """A signature that is wrong has the keys looked at, once, and no more often than allowed."""
+    issuer = Issuer("")
+    issuer.publish("k", EC)
+    new = ECKey.generate_key("P-256")
+
+    async def read() -> bytes:
+        issuer.asked += 1
+        return issuer.document()
+
+    async def run() -> None:
+        expected = Expected(issuer=ISSUER, audience=("sluice",), algorithms=("ES256",))
+        async with Jwks(read, refresh=3600, cooldown=0) as jwks:
+            await jwks.look()  # type: ignore[misc]
+            tokens = Tokens(expected, jwks)
+            issuer.publish("k", new)
+            assert tokens.identify(token(EC, "k").encode()) is not None, "nobody has said so yet"
+            with pytest.raises(UnknownKey) as raised:
+                tokens.identify(token(new, "k").encode())
+            assert raised.value.looked is not None
+            await raised.value.looked
+            assert issuer.asked == 2
+            assert tokens.identify(token(new, "k").encode()) is not None
+        async with Jwks(read, refresh=3600, cooldown=3600) as jwks:
+            await jwks.look()  # type: ignore[misc]
+            for _ in range(100):
+                with pytest.raises(Unauthenticated, match="signature is wrong"):
+                    Tokens(expected, jwks).identify(token(EC, "k").encode())
+            assert issuer.asked == 3
+
+    asyncio.run(run())
+
+
 def test_claims_with_paths_and_names_that_are_urls() -> None:
     text = token(EC, "e", realm={"roles": ["a"]}, **{"https://x/groups": ["b"], "user.name": "bob"})
     assert identify(text, groups="realm.roles") == identify(text, groups="realm.roles")

@@ -70,6 +70,24 @@ def _rotated_in(surface: Surface) -> Credentials:
     return bearer(token(surface.issuer.publish(name), name))
 
 
+def _replaced(surface: Surface) -> tuple[Credentials, Credentials]:
+    """By the old and by the new key of one id."""
+    issuer, name = surface.issuer, f"same-{next(NUMBERS)}"
+    old = bearer(token(issuer.publish(name), name))
+    assert surface.rest(old) == OK
+    return old, bearer(token(issuer.publish(name), name))
+
+
+def _replaced_in(surface: Surface) -> Credentials:
+    return _replaced(surface)[1]
+
+
+def _replaced_away(surface: Surface) -> Credentials:
+    old, new = _replaced(surface)
+    assert surface.rest(new) == OK
+    return old
+
+
 def _rsa(surface: Surface) -> RSAKey:
     key = surface.issuer.keys["rsa"]
     assert isinstance(key, RSAKey)
@@ -117,6 +135,8 @@ TABLE: dict[str, tuple[Made, str]] = {
     "a token by a key that nobody knows": (lambda _: bearer(token(ECKey.generate_key("P-256"), "else")), UNKNOWN),
     "a token by a key that was rotated in": (_rotated_in, OK),
     "a token by a key that was rotated away": (_rotated_away, UNKNOWN),
+    "a token by a key that took another's id": (_replaced_in, OK),
+    "a token by a key whose id another one took": (_replaced_away, UNKNOWN),
     "a certificate": (lambda _: Credentials(certificate="client"), OK),
     "a certificate of somebody else": (lambda _: Credentials(certificate="other"), DENIED),
     "a certificate by another CA": (lambda _: Credentials(certificate="stranger"), REFUSED),
