@@ -22,10 +22,13 @@ Private = RSAKey | ECKey | OKPKey
 
 
 class Issuer:
-    """`keys` by id are what it publishes; without `up` it answers 503."""
+    """`keys` by id are what it publishes, at `url`; without `up` it answers 503. `name` is what it says that it is, at
+    `<base>/.well-known/openid-configuration`.
+    """
 
     def __init__(self, url: str) -> None:
         self.url = url
+        self.name = self.base = url.rpartition("/")[0]
         self.up = True
         self.asked = 0
         self.extra = b""
@@ -89,7 +92,9 @@ def issuing() -> Iterator[Issuer]:
         def do_GET(self) -> None:
             issuer = found[0]
             issuer.asked += 1
-            body = issuer.document() + issuer.extra if issuer.up else b"{}"
+            about = {"issuer": issuer.name, "jwks_uri": issuer.url}
+            known = json.dumps(about).encode() if self.path.endswith("/openid-configuration") else issuer.document()
+            body = known + issuer.extra if issuer.up else b"{}"
             self.send_response(200 if issuer.up else 503)
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()

@@ -87,6 +87,7 @@ def _tokens(given: Jwt) -> tuple[Jwks, Verifier]:
 
 
 def _reader(given: Jwt) -> Callable[[], Awaitable[bytes]]:
+    from gateway.security.discovery import discovered_keys
     from gateway.security.download import LARGEST, download
 
     def read() -> bytes:
@@ -98,4 +99,6 @@ def _reader(given: Jwt) -> Callable[[], Awaitable[bytes]]:
 
     if given.jwks_file:
         return lambda: asyncio.to_thread(read)
+    if not given.jwks_url:
+        return lambda: discovered_keys(given.issuer, patience=given.timeout, ca_file=given.ca_file)
     return lambda: download(given.jwks_url, patience=given.timeout, ca_file=given.ca_file)

@@ -16,6 +16,8 @@ Algorithm = Literal[
     "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA", "Ed25519"
 ]  # fmt: skip
 
+#: an issuer that can be asked where its keys are: without user, query and fragment
+_ISSUER: Final = re.compile(r"https?://[^/?#@\s]+(/[^?#\s]*)?")
 _WHO: Final = re.compile(r"\*|anonymous|(key|jwt|jwt-group|cert):.+")
 
 
@@ -47,15 +49,21 @@ class Jwt(Struct, frozen=True, kw_only=True):
         Meta(min_length=1, description="Signatures that are taken. There is no `none`, and nothing with a shared key."),
     ] = ("RS256", "ES256")
     jwks_url: Annotated[
-        str, Meta(description="Where the issuer's public keys are, http or https. Redirects are not followed.")
+        str,
+        Meta(
+            description="Where the issuer's public keys are, http or https; empty: where"
+            " `<issuer>/.well-known/openid-configuration` says. Redirects are not followed."
+        ),
     ] = ""
     jwks_file: Annotated[str, Meta(description="The keys in a file (JWKS) instead; read anew when it changes.")] = ""
-    ca_file: Annotated[str, Meta(description="PEM file: who signed the certificate of `jwks_url`.")] = ""
+    ca_file: Annotated[
+        str, Meta(description="PEM file: who signed the certificates of the issuer and of `jwks_url`.")
+    ] = ""
     refresh: Annotated[float, Meta(ge=0.1, description="Between two looks at the keys.")] = 300.0
-    cooldown: Annotated[float, Meta(ge=0, description="Between two looks that tokens with an unknown key cause.")] = (
-        10.0
-    )
-    timeout: Annotated[float, Meta(gt=0, description="For one look at `jwks_url`.")] = 5.0
+    cooldown: Annotated[
+        float, Meta(ge=0, description="Between two looks that tokens with an unknown or wrong key cause.")
+    ] = 10.0
+    timeout: Annotated[float, Meta(gt=0, description="For one look at the keys.")] = 5.0
     leeway: Annotated[float, Meta(ge=0, le=600, description="By which clocks may differ.")] = 30.0
     subject_claim: Annotated[str, Meta(min_length=1, description="What becomes `jwt:…`.")] = "sub"
     groups_claim: Annotated[
@@ -141,8 +149,12 @@ def _jwt_problems(jwt: Jwt) -> Iterator[str]:
         return
     if not jwt.audience or "" in jwt.audience:
         yield "auth.jwt.audience: expected at least one, because auth.jwt.issuer is set; found none"
-    if bool(jwt.jwks_url) == bool(jwt.jwks_file):
-        found = "both" if jwt.jwks_url else "none"
-        yield f"auth.jwt.jwks_url: expected either it or auth.jwt.jwks_file, found {found}"
+    if jwt.jwks_url and jwt.jwks_file:
+        yield "auth.jwt.jwks_url: expected either it or auth.jwt.jwks_file, found both"
+    elif not (jwt.jwks_url or jwt.jwks_file or _ISSUER.fullmatch(jwt.issuer)):
+        yield (
+            "auth.jwt.issuer: expected http://… or https://…, because neither auth.jwt.jwks_url nor auth.jwt.jwks_file"
+            f" says where its keys are; found '{jwt.issuer[:60]}'"
+        )
     if jwt.jwks_url and not re.match(r"https?://[^/]", jwt.jwks_url):
         yield f"auth.jwt.jwks_url: expected http://… or https://…, found '{jwt.jwks_url[:60]}'"
