@@ -6,9 +6,12 @@ import asyncio
 import logging
 import time
 from contextlib import AsyncExitStack
+from functools import partial
 
 from gateway.app import ports
 from gateway.app.engine import Engine, settle_memory
+from gateway.app.figures import Figures
+from gateway.app.inventory import CountedInventory
 from gateway.app.security import Security
 from gateway.app.serving import Serving
 from gateway.app.stop import Stop, end
@@ -16,6 +19,7 @@ from gateway.app.storage import storage
 from gateway.app.streamworkers import StreamWorkers, with_streams
 from gateway.control.follower import Follower
 from gateway.control.plane import ControlPlane
+from gateway.control.report import Tally
 from gateway.protocols.admin import admin_app, admin_routes
 from gateway.protocols.http.listener import Listener, bind
 from gateway.protocols.http.service import Service
@@ -50,12 +54,13 @@ async def serve(settings: Settings) -> int:
         follower = Follower(engine.manager, engine.splits, settings, store.blob, security.guard.follow)
         plane = ControlPlane(store, follower, settings)
         stack.push_async_callback(plane.close)
-        serving = Serving(settings, engine, plane, stop, security, tracer, grpc_socket)
-        streams = StreamWorkers(settings) if settings.streams and settings.stream_workers else None
+        streams = StreamWorkers(settings, Tally()) if settings.streams and settings.stream_workers else None
+        figures = Figures(engine.manager, streams)
+        serving = Serving(settings, engine, plane, stop, security, tracer, grpc_socket, counted=figures.statistics)
         routes = admin_routes(
             plane,
-            LocalInventory(engine.manager, lambda: plane.desired),
-            render=with_streams(serving.metrics().page, streams),
+            CountedInventory(LocalInventory(engine.manager, lambda: plane.desired), figures.statistics),
+            render=with_streams(partial(figures.page, serving.metrics()), streams),
             content_type=CONTENT_TYPE,
             ready=lambda: stop.ready,
             detail=streams.detail if streams else dict,

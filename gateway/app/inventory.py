@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 import msgspec
 
 from gateway.control.workers import Workers
 from gateway.core.errors import SluiceError, Unavailable
+from gateway.core.observe import Statistics
 from gateway.core.servable import ServableId, ServableState
 from gateway.models.manager import VersionStatus
-from gateway.protocols.views import View
+from gateway.protocols.oip.statistics import Counted
+from gateway.protocols.views import Inventory, View
 
 #: what several workers' states are together: the first of these that one of them is in
 ORDER: Final = tuple(
@@ -25,11 +27,30 @@ ORDER: Final = tuple(
 )
 
 
+class CountedInventory:
+    """An `Inventory`, with the figures of `statistics` in the place of its own."""
+
+    def __init__(self, inventory: Inventory, statistics: Counted) -> None:
+        self._inventory = inventory
+        self._statistics = statistics
+
+    async def models(self) -> list[View]:
+        views = await self._inventory.models()
+        count(views, await self._statistics())
+        return views
+
+    async def model(self, name: str) -> View:
+        view = await self._inventory.model(name)
+        count([view], await self._statistics())
+        return view
+
+
 class FleetInventory:
     """An `Inventory`. A version is ready when it is in every worker."""
 
-    def __init__(self, workers: Workers) -> None:
+    def __init__(self, workers: Workers, statistics: Counted) -> None:
         self._workers = workers
+        self._statistics = statistics
 
     async def index(self) -> list[VersionStatus]:
         """Raises Unavailable where no worker is up, or the repository cannot be read."""
@@ -45,26 +66,25 @@ class FleetInventory:
         for views in _answers(await self._workers.fleet.all("models")):
             for view in views:
                 found[view["name"]] = _joined(found[view["name"]], view) if view["name"] in found else view
-        await self._count(found.values())
+        count(found.values(), await self._statistics())
         return list(found.values())
 
     async def model(self, name: str) -> View:
         view, *others = _answers(await self._workers.fleet.all("model", name))
         for other in others:
             view = _joined(view, other)
-        await self._count([view])
+        count([view], await self._statistics())
         return dict(view)
 
-    async def _count(self, views: Iterable[View]) -> None:
-        """The dead ones' requests count too."""
-        await self._workers.collect()
-        counted = self._workers.tally.statistics()
-        for view in views:
-            for version in view["versions"]:
-                statistics = counted.get(ServableId(view["name"], version["version"]))
-                if statistics is not None and "succeeded" in version:
-                    version["succeeded"] = statistics.success_count
-                    version["failed"] = statistics.fail_count
+
+def count(views: Iterable[View], counted: Mapping[ServableId, Statistics]) -> None:
+    """What all processes counted, those that are dead among them."""
+    for view in views:
+        for version in view["versions"]:
+            statistics = counted.get(ServableId(view["name"], version["version"]))
+            if statistics is not None and "succeeded" in version:
+                version["succeeded"] = statistics.success_count
+                version["failed"] = statistics.fail_count
 
 
 def _answers(answers: dict[Any, Any]) -> list[Any]:

@@ -19,6 +19,7 @@ from gateway.protocols.http.service import Compression, Service
 from gateway.protocols.oip.calls import Calls
 from gateway.protocols.oip.peers import Peers
 from gateway.protocols.oip.repository import Control
+from gateway.protocols.oip.statistics import Counted
 from gateway.protocols.rest.app import rest_app, rest_routes
 from gateway.samples import arms, versions, wire
 from gateway.settings import Settings
@@ -30,7 +31,8 @@ if TYPE_CHECKING:
 
 
 class Serving:
-    """Constructed on the event loop. `grpc_socket` is bound; None where gRPC is off, `peers` where this is all."""
+    """Constructed on the event loop. `grpc_socket` is bound; None where gRPC is off, `peers` where this is all.
+    `counted` is what all processes counted, where others than `peers` did."""
 
     def __init__(
         self,
@@ -42,6 +44,7 @@ class Serving:
         tracer: Tracer | None,
         grpc_socket: socket.socket | None,
         peers: Peers | None = None,
+        counted: Counted | None = None,
     ) -> None:
         self._security = security
         self._settings = settings
@@ -56,6 +59,7 @@ class Serving:
             regions=regions,
             tracer=tracer,
             peers=peers,
+            counted=counted or (peers.statistics if peers is not None else None),
         )
         self.grpc: GrpcServer | None = None
         if grpc_socket is not None:

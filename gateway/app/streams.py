@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import platform
 import signal
 import time
 from collections.abc import Awaitable, Callable, Sequence
@@ -13,7 +12,6 @@ from pathlib import Path
 
 import uvloop
 
-from gateway import __version__
 from gateway.app import ports
 from gateway.app.engine import settle_memory
 from gateway.app.run import OTHER_FILES, allow_files
@@ -21,15 +19,13 @@ from gateway.app.security import Security
 from gateway.app.stop import Stop, end
 from gateway.app.streamset import StreamSet
 from gateway.core.errors import SluiceError
-from gateway.models.onnx import runtime_name
 from gateway.pipeline.declared.spec import Stream
 from gateway.protocols.admin import admin_app, streams_routes
 from gateway.protocols.http.listener import Listener, bind
 from gateway.protocols.http.service import Service
-from gateway.samples import arms, versions
 from gateway.settings import Settings, admin_token
 from gateway.telemetry import logs
-from gateway.telemetry.metrics import CONTENT_TYPE, Metrics, Page
+from gateway.telemetry.metrics import CONTENT_TYPE, Page
 
 logger = logging.getLogger("sluice.streams")
 
@@ -83,12 +79,7 @@ def _own(state: Path) -> None:
 
 
 def _pages(found: StreamSet) -> Callable[[], Awaitable[bytes]]:
-    metrics = Metrics(
-        lambda: versions(found.engine.manager),
-        loads=found.engine.loads,
-        splits=lambda: arms(found.engine.splits),
-        build={"version": __version__, "python": platform.python_version(), "runtime": runtime_name()},
-    )
+    metrics = found.metrics()
 
     async def render() -> bytes:
         page = Page()

@@ -5,24 +5,29 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import platform
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Final
 
+from gateway import __version__
 from gateway.app.engine import Engine
 from gateway.app.scoring import Keys, Scoring
 from gateway.app.storage import leases, view
 from gateway.control.beside import Beside
+from gateway.models.onnx import runtime_name
 from gateway.pipeline.declared.reading import read_all
 from gateway.pipeline.declared.spec import Stream
 from gateway.pipeline.declared.validation import signatures, validate
 from gateway.pipeline.hosting.lease import owner
 from gateway.pipeline.hosting.station import Station
 from gateway.pipeline.hosting.streams import Streams
+from gateway.samples import arms, versions
 from gateway.settings import Settings
 from gateway.store.leases import Leases
 from gateway.store.view import Notebook, View
+from gateway.telemetry.metrics import Metrics
 
 logger = logging.getLogger("sluice.streams")
 
@@ -65,6 +70,16 @@ class StreamSet:
         await self._scoring.start()
         for work in (self._scoring.follow(), self.engine.manager.poll()):
             stack.callback(asyncio.create_task(work).cancel)
+
+    def metrics(self) -> Metrics:
+        """Of its models; those of the streams are `Streams.write_metrics`."""
+        engine = self.engine
+        return Metrics(
+            lambda: versions(engine.manager),
+            loads=engine.loads,
+            splits=lambda: arms(engine.splits),
+            build={"version": __version__, "python": platform.python_version(), "runtime": runtime_name()},
+        )
 
     async def run(self) -> None:
         for found in await self.streams.list():

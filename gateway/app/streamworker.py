@@ -11,8 +11,8 @@ import signal
 import socket
 import sys
 from collections.abc import Awaitable, Callable
-from contextlib import AsyncExitStack
-from typing import Any, Final
+from contextlib import AsyncExitStack, suppress
+from typing import Any
 
 import msgspec
 import uvloop
@@ -23,14 +23,13 @@ from gateway.app.stop import Stop, end
 from gateway.app.storage import view
 from gateway.app.streamset import StreamSet, valid
 from gateway.control.channel import Channel
+from gateway.control.report import Report, pack
+from gateway.control.reporting import report_on
+from gateway.core.errors import SluiceError
 from gateway.settings import Settings
 from gateway.telemetry import logs
 
 logger = logging.getLogger("sluice.streams")
-
-
-#: seconds between two words to the supervisor, which kills who is silent
-EVERY: Final = 0.5
 
 
 class Begin(msgspec.Struct):
@@ -62,6 +61,8 @@ class StreamWorker:
             if self._set is not None and self._running is not None:
                 self._set.streams.stop()
                 await self._running
+                with suppress(SluiceError):
+                    await self._channel.call("report", self._report())
         logger.info("stopped")
 
     @property
@@ -74,14 +75,14 @@ class StreamWorker:
         self._stop.ask()
 
     def _handlers(self) -> dict[str, Callable[[Any], Awaitable[Any]]]:
-        names = ("start", "stop", "list", "show", "pause", "resume", "redrive", "reload", "samples")
+        names = ("start", "stop", "list", "show", "pause", "resume", "redrive", "reload", "samples", "report")
         return {name: getattr(self, name) for name in names}
 
     async def start(self, body: Any) -> None:
         """Returns when its models are loaded. Raises SluiceError where it cannot start: a stream is wrong, say."""
         settings = msgspec.convert(body, Begin).settings
-        alive = asyncio.create_task(self._say_alive())
-        self._stack.callback(alive.cancel)
+        reporting = asyncio.create_task(report_on(self._channel, self._report))
+        self._stack.callback(reporting.cancel)
         logs.configure(settings.log.format, settings.log.level)
         logs.mark({"worker": f"stream-{self._slot}"})
         allow_files(OTHER_FILES)
@@ -92,10 +93,16 @@ class StreamWorker:
         settle_memory()
         self._running = asyncio.create_task(self._set.run())
 
-    async def _say_alive(self) -> None:
-        while True:
-            self._channel.tell("alive")
-            await asyncio.sleep(EVERY)
+    async def report(self, body: Any) -> Report:
+        return self._report()
+
+    def _report(self) -> Report:
+        """Before the models are there: that it is alive."""
+        if self._set is None:
+            return Report(0, 0, [], [], {})
+        engine = self._set.engine
+        counted = [(*key, pack(statistics)) for key, statistics in engine.manager.statistics()]
+        return Report(0, 0, counted, self._set.metrics().collect().families, {})
 
     async def stop(self, body: Any) -> None:
         self._stop.ask()

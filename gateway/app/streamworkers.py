@@ -11,8 +11,11 @@ from contextlib import suppress
 from functools import partial
 from typing import Any, Final
 
+import msgspec
+
 from gateway.control.channel import Channel, Gone
 from gateway.control.member import Member
+from gateway.control.report import Report, Tally
 from gateway.control.silence import watch
 from gateway.control.slot import Slot, birth
 from gateway.control.spawn import spawn
@@ -24,6 +27,8 @@ logger = logging.getLogger("sluice.streams")
 
 #: seconds beyond the longest drain of a stream that a worker has to end in
 LAST_WORDS: Final = 40.0
+#: seconds that a reader waits for a worker's numbers
+PATIENCE: Final = 1.0
 
 
 class StreamWorkers:
@@ -32,8 +37,10 @@ class StreamWorkers:
     To an admin port it is the streams: what is asked of one is asked of who runs it.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, tally: Tally) -> None:
+        """`tally` hears what each of them counts."""
         self._settings = settings
+        self.tally: Final = tally
         self._slots: list[Slot] = []
         self._tasks: list[asyncio.Task[None]] = []
         self._everybody: set[Member] = set()
@@ -95,15 +102,33 @@ class StreamWorkers:
         with theirs:
             process = await spawn("stream", slot.number, theirs, ())
         member = Member("stream", slot.number, process)
-        member.channel = Channel(slot.name, {"alive": partial(_hear, member)})
+        member.channel = Channel(slot.name, {"report": partial(self._hear, member)})
         self._everybody.add(member)
         await member.channel.start(ours)
-        member.watch(self._everybody.discard)
+        member.watch(self._forget)
         async with birth(member):
             await member.call("start", {"settings": self._settings})
         member.state, member.serving = "ready", time.monotonic()
         logger.info("stream worker %d (process %d) runs", member.slot, member.pid)
         return member
+
+    async def _hear(self, member: Member, body: Any) -> None:
+        member.spoke = True
+        if member.state != "ended":
+            self.tally.heard(member, f"stream-{member.slot}", msgspec.convert(body, Report))
+
+    def _forget(self, member: Member) -> None:
+        self._everybody.discard(member)
+        self.tally.ended(member)
+
+    async def collect(self) -> None:
+        """The tally is as of now; of one that does not answer its last report counts."""
+        await asyncio.gather(*(self._ask(slot.current) for slot in self._slots if slot.current is not None))
+
+    async def _ask(self, member: Member) -> None:
+        with suppress(SluiceError, TimeoutError):
+            async with asyncio.timeout(PATIENCE):
+                await self._hear(member, await member.call("report"))
 
     async def _retire(self, member: Member) -> None:
         member.state, member.dismissed = "draining", True
@@ -168,10 +193,6 @@ class StreamWorkers:
         if not found:
             raise Unavailable("no stream worker is up, try again", retry_after=1.0)
         return found
-
-
-async def _hear(member: Member, body: Any) -> None:
-    member.spoke = True
 
 
 def _merged(views: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:

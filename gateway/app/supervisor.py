@@ -10,7 +10,7 @@ import logging
 import os
 import socket
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 from typing import Any
@@ -33,6 +33,8 @@ from gateway.control.spool import Spool
 from gateway.control.start import Start
 from gateway.control.workers import Workers
 from gateway.core.errors import SluiceError, Unavailable
+from gateway.core.observe import Statistics
+from gateway.core.servable import ServableId
 from gateway.models.repository import Repository
 from gateway.models.served import ServedFolder, served
 from gateway.models.source import Source
@@ -105,7 +107,9 @@ class Supervisor:
             settings=settings,
             memory=memory,
         )
-        self._streams = StreamWorkers(settings) if settings.streams and settings.stream_workers else None
+        self._streams = (
+            StreamWorkers(settings, self.workers.tally) if settings.streams and settings.stream_workers else None
+        )
         self._source = Source(Repository(Path(settings.models)))
         self._folders: dict[str, ServedFolder] = {}
         self._logging = Logging(Gate("changing log settings", "restricted.logging", settings.restricted.logging))
@@ -171,7 +175,7 @@ class Supervisor:
     def _admin(self) -> Service:
         routes = admin_routes(
             self.plane,
-            FleetInventory(self.workers),
+            FleetInventory(self.workers, self._counted),
             render=with_streams(self._page, self._streams),
             content_type=CONTENT_TYPE,
             ready=lambda: self._stop.ready and self.workers.ready() > 0,
@@ -189,7 +193,7 @@ class Supervisor:
         return told
 
     async def _page(self) -> bytes:
-        await self.workers.collect()
+        await self._collect()
         own = fleet_page(self.workers.figures())
         write_denied(own, self._security.denials.counts)
         return self.workers.tally.page(own).render()
@@ -241,11 +245,21 @@ class Supervisor:
         }
 
     async def _index(self, body: Any) -> Any:
-        return await FleetInventory(self.workers).index()
+        return await FleetInventory(self.workers, self._counted).index()
 
     async def _statistics(self, body: Any) -> Any:
-        await self.workers.collect()
-        return [(*key, pack(counted)) for key, counted in self.workers.tally.statistics().items()]
+        return [(*key, pack(counted)) for key, counted in (await self._counted()).items()]
+
+    async def _counted(self) -> Mapping[ServableId, Statistics]:
+        await self._collect()
+        return self.workers.tally.statistics()
+
+    async def _collect(self) -> None:
+        """The tally is as of now, of serving and of stream workers."""
+        if self._streams is None:
+            await self.workers.collect()
+        else:
+            await asyncio.gather(self.workers.collect(), self._streams.collect())
 
     async def _set_logging(self, body: Any) -> None:
         await self.shared.set_logging(body)

@@ -11,7 +11,6 @@ import os
 import signal
 import socket
 import sys
-import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -31,6 +30,7 @@ from gateway.app.stop import Stop, end
 from gateway.control.channel import Channel
 from gateway.control.follower import Follower
 from gateway.control.report import Report, pack
+from gateway.control.reporting import report_on
 from gateway.control.spool import Spool
 from gateway.control.start import Current, Start
 from gateway.core.errors import SluiceError
@@ -48,10 +48,6 @@ from gateway.telemetry import logs
 
 logger = logging.getLogger("sluice")
 
-#: seconds between two reports that nobody asked for
-EVERY: Final = 0.5
-#: making them takes no more of a core than one part of so many
-SHARE: Final = 100
 #: the service of the gRPC port
 SERVICE: Final = "inference.GRPCInferenceService"
 
@@ -156,7 +152,7 @@ class Worker:
         grpc_socket = self._own[1] if len(self._own) > 1 else None
         self._serving = Serving(settings, self._engine, peers, self._stop, security, tracer, grpc_socket, peers)
         self._metrics = self._serving.metrics()
-        reporting = asyncio.create_task(self._report_on())
+        reporting = asyncio.create_task(report_on(self._channel, self._report))
         self._stack.callback(reporting.cancel)
         await self._follower.start(given.state)
         self._repository.join(None)
@@ -306,13 +302,6 @@ class Worker:
 
     async def folders(self, body: Any) -> Any:
         return served(self._engine.manager.folders())
-
-    async def _report_on(self) -> None:
-        while True:
-            began = time.perf_counter()
-            if not self._channel.congested:
-                self._channel.tell("report", self._report())
-            await asyncio.sleep(max(EVERY, SHARE * (time.perf_counter() - began)))
 
     def _report(self) -> Report:
         statistics = [(*key, pack(counted)) for key, counted in self._engine.manager.statistics()]

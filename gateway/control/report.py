@@ -96,17 +96,17 @@ class Tally:
                 add(found.setdefault(ServableId(model, version), Statistics()), packed)
         return found
 
-    def page(self, own: Page) -> Page:
-        """The workers' together, and `own` of the supervisor itself, with the same names where it has them."""
-        reports = [(name, report.families) for name, report in self._last.values()]
-        found: dict[str, dict[Key, float]] = {name: dict(self._ended_samples.get(name, {})) for name in self._families}
-        for name, families in [*reports, ("supervisor", own.families)]:
-            for family, samples in _named(families, name):
+    def page(self, own: Page, name: str = "supervisor") -> Page:
+        """The workers' together, and `own` of this process itself, with the same names where it has them."""
+        reports = [(process, report.families) for process, report in self._last.values()]
+        found: dict[str, dict[Key, float]] = {each: dict(self._ended_samples.get(each, {})) for each in self._families}
+        for process, families in [*reports, (name, own.families)]:
+            for family, samples in _named(families, process):
                 self._families.setdefault(family.name, family)
                 (_most if family.joined == "most" else _sum)(found.setdefault(family.name, {}), samples)
         page = Page()
-        for name, sums in found.items():
-            family = self._families[name]
+        for each, sums in found.items():
+            family = self._families[each]
             page.family(family)
             for key, value in sums.items():
                 page.sample(*key, self._risen(key, value) if family.kind != "gauge" else value)

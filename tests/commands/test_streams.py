@@ -416,6 +416,30 @@ class TestServe:
             assert httpx.get(f"{server.admin}/readyz").json()["troubles"] == ["stream worker 0: silent for 1 s"]
         assert [result["id"] for result in place.results()] == list(range(1, 11))
 
+    @pytest.mark.parametrize("workers", ["1", "2"])
+    def test_what_streams_score_is_counted_with_what_requests_do(self, place: Place, workers: str) -> None:
+        state = place.folder / ".sluice"
+        chosen = {"workers": workers, "grpc_port": "off", "streams_lease": "1"}
+        body = {"inputs": [{"name": "x", "datatype": "FP32", "shape": [1, 4], "data": [1, 1, 1, 1]}]}
+        with serving(place.folder / "models", state, streams=place.absolute("double"), **chosen) as server:
+            place.feed("a.jsonl", place.records(1, 5))
+            until(lambda: len(place.results()) == 5, what="5 results")
+            reply = httpx.post(f"{server.rest}/v2/models/affine/versions/2/infer", json=body)
+            assert reply.status_code == 200, reply.text
+            before, succeeded = _rows(server), _succeeded(server, state)
+            assert before == [6.0] * 3
+            (pid,) = _stream_workers(server.process.pid)
+            os.kill(pid, signal.SIGKILL)
+            until(lambda: pid not in _stream_workers(server.process.pid), what="its end")
+            # it had told of them
+            assert (_rows(server), _succeeded(server, state)) == (before, succeeded)
+            place.feed("b.jsonl", place.records(6, 5))
+            until(lambda: len(place.results()) == 10, what="10 results")
+            assert _rows(server) == [11.0] * 3
+            assert _succeeded(server, state) > succeeded
+            assert _metric(server, 'sluice_version_loaded{model="affine",version="2"}') == 1
+            assert 'process_resident_memory_bytes{process="stream-0"}' in httpx.get(f"{server.admin}/metrics").text
+
     def test_one_that_hangs_does_not_keep_the_gateway_from_ending(self, place: Place) -> None:
         state = place.folder / ".sluice"
         chosen = {"grpc_port": "off", "worker_timeout": "1", "drain_delay": "0"}
@@ -459,6 +483,21 @@ def _metric(server: Server, sample: str) -> float:
     """0 where there is no such sample."""
     lines = httpx.get(f"{server.admin}/metrics").text.splitlines()
     return next((float(line.rpartition(" ")[2]) for line in lines if line.startswith(f"{sample} ")), 0.0)
+
+
+def _rows(server: Server) -> list[float]:
+    """How many version 2 scored, as three readers are told."""
+    at = '{model="affine",version="2"}'
+    (stats,) = httpx.get(f"{server.rest}/v2/models/affine/versions/2/stats").json()["model_stats"]
+    counted = [_metric(server, f"{name}{at}") for name in ("sluice_rows_total", "nv_inference_count")]
+    return [*counted, float(stats["inference_count"])]
+
+
+def _succeeded(server: Server, state: Path) -> int:
+    """Requests of version 2, a batch of a stream among them, as an operator is told."""
+    headers = {"Authorization": f"Bearer {(state / 'admin-token').read_text().strip()}"}
+    view = httpx.get(f"{server.admin}/admin/v1/models/affine", headers=headers).json()
+    return sum(each["succeeded"] for each in view["versions"] if each["version"] == "2")
 
 
 def _stream_workers(parent: int) -> list[int]:

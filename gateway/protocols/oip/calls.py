@@ -13,7 +13,7 @@ from gateway.protocols.oip.metadata import Metadata, opened
 from gateway.protocols.oip.peers import Peers
 from gateway.protocols.oip.repository import Control, ModelRepository
 from gateway.protocols.oip.sharedmemory import SystemSharedMemory
-from gateway.protocols.oip.statistics import ModelStatistics
+from gateway.protocols.oip.statistics import Counted, ModelStatistics
 from gateway.protocols.oip.trace import Trace
 from gateway.settings.schema import Restricted
 from gateway.telemetry.tracing import Tracer
@@ -27,6 +27,7 @@ class Calls:
     regions      the shared memory that inference reads, None where it is off
     tracer       None where tracing is off
     peers        the other processes, None where there are none
+    counted      what all processes counted, None where this one is all
     """
 
     def __init__(
@@ -39,6 +40,7 @@ class Calls:
         regions: Regions | None = None,
         tracer: Tracer | None = None,
         peers: Peers | None = None,
+        counted: Counted | None = None,
     ) -> None:
         repository = Gate("the repository API", "restricted.repository", restricted.repository)
         memory = Gate("system shared memory", "restricted.shared_memory", restricted.shared_memory, Unsupported)
@@ -47,7 +49,7 @@ class Calls:
         traced = ("trace",) if tracer is not None and restricted.trace != "off" else ()
         self.manager = manager
         self.metadata = Metadata(manager, ready, opened(restricted) + traced)
-        self.statistics = ModelStatistics(manager, peers)
+        self.statistics = ModelStatistics(manager, counted)
         self.repository = ModelRepository(manager, control, repository, load_files=restricted.load_files, peers=peers)
         self.memory = SystemSharedMemory(regions or Regions(max_regions=0), memory, peers, control.note)
         self.logging = Logging(logging, peers, control.note)

@@ -6,7 +6,8 @@ https://github.com/triton-inference-server/server/blob/main/docs/protocol/extens
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
 
 from gateway.core.observe import Statistics
 from gateway.core.servable import ServableId
@@ -14,16 +15,15 @@ from gateway.models.manager import Manager
 from gateway.protocols.oip.versions import numbers, pinned, ready_models
 from gateway.security.grant import Rights
 
-if TYPE_CHECKING:
-    from gateway.protocols.oip.peers import Peers
+Counted = Callable[[], Awaitable[Mapping[ServableId, Statistics]]]
 
 
 class ModelStatistics:
-    """`peers` are asked for what all processes counted, if there are any."""
+    """`counted` tells what all processes counted; None where this one is all."""
 
-    def __init__(self, manager: Manager, peers: Peers | None = None) -> None:
+    def __init__(self, manager: Manager, counted: Counted | None = None) -> None:
         self._manager = manager
-        self._peers = peers
+        self._counted = counted
 
     async def of_all(self, rights: Rights) -> dict[str, Any]:
         """Every version that is ready, of the models that the caller may see."""
@@ -43,7 +43,7 @@ class ModelStatistics:
         return await self._describe([ServableId(model, each) for each in versions])
 
     async def _describe(self, wanted: list[ServableId]) -> dict[str, Any]:
-        counted = dict(self._manager.statistics()) if self._peers is None else await self._peers.statistics()
+        counted = dict(self._manager.statistics()) if self._counted is None else await self._counted()
         return {"model_stats": [describe(*each, counted.get(each) or Statistics()) for each in wanted]}
 
 

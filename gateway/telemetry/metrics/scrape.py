@@ -52,10 +52,6 @@ class Metrics:
         self._build = build or {}
         self._loads = loads or Loads()
 
-    async def page(self) -> bytes:
-        """As `render`; where there are several processes others may have to be asked first."""
-        return self.render()
-
     def render(self) -> bytes:
         """The whole page, of `CONTENT_TYPE`."""
         return self.collect().render()
