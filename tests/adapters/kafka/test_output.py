@@ -195,6 +195,28 @@ def test_a_broker_that_is_silent_and_comes_back(own_kafka: Kafka, own_sides: Sid
     own_kafka.delete(topic)
 
 
+def test_when_one_lane_gives_up_the_others_are_told(own_kafka: Kafka, own_sides: Sides) -> None:
+    """They share a producer. A write that ended as if its task had been cancelled would end the task without a word."""
+    topic = own_kafka.create(2)
+
+    async def test() -> None:
+        output = own_sides.output(topic, request_timeout=2.0)
+        async with connected(output):
+            sources = [Position("g", "source", partition, 1, 2) for partition in range(2)]
+            own_kafka.pause()
+            try:
+                first = asyncio.ensure_future(output.write(rows([b"1"], source=Token("source/0", 1, sources[0]))))
+                await asyncio.sleep(0.5)  # so that its time is up before the other's
+                second = asyncio.ensure_future(output.write(rows([b"2"], source=Token("source/1", 1, sources[1]))))
+                outcomes = await asyncio.gather(first, second, return_exceptions=True)
+            finally:
+                own_kafka.resume()
+        assert [type(outcome) for outcome in outcomes] == [Transient, Transient]
+
+    run(test)
+    own_kafka.delete(topic)
+
+
 @pytest.mark.parametrize("mechanism", ["PLAIN", "SCRAM-SHA-256"])
 def test_sasl(own_kafka: Kafka, own_sides: Sides, mechanism: Any) -> None:
     topic = own_kafka.create()
