@@ -24,6 +24,7 @@ from gateway.pipeline.lane import Lane
 from gateway.pipeline.pipeline import Pipeline
 from gateway.pipeline.scoring.scored import Scored
 from gateway.pipeline.side import unexpected
+from gateway.pipeline.stray import stray
 from gateway.pipeline.watchdog import Watchdog
 
 logger = logging.getLogger("sluice.streams")
@@ -143,7 +144,8 @@ class Session:
                     for lane in self.busy.values():
                         lane.nudge()
                 credit = await self.flow.credit(self.most)
-                found = await pipeline.input.read(credit)
+                with stray("reading"):
+                    found = await pipeline.input.read(credit)
                 if found is None:
                     self.exhausted = True
                     self._end_if_done()
@@ -253,7 +255,8 @@ class Session:
         pipeline = self._pipeline
         for token in flight.tokens:
             try:
-                await pipeline.input.ack(token)
+                with stray("acknowledging"):
+                    await pipeline.input.ack(token)
             except Fenced:
                 raise
             except SluiceError as error:

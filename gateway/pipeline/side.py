@@ -12,6 +12,7 @@ from gateway.core.stream import Transient
 from gateway.pipeline import policy
 from gateway.pipeline.backoff import Backoff
 from gateway.pipeline.status import Counters
+from gateway.pipeline.stray import stray
 
 logger = logging.getLogger("sluice.streams")
 
@@ -82,7 +83,8 @@ class Side:
         self._touched = True
         try:
             async with asyncio.timeout(self._patience or None):
-                await self._connector.connect()
+                with stray("connecting"):
+                    await self._connector.connect()
         except TimeoutError as error:
             raise Transient(f"no connection within {self._patience:g} s") from error
         if self.generation:
@@ -101,7 +103,8 @@ class Side:
         self._users += 1
         self._idle.clear()
         try:
-            return await call()
+            with stray("writing"):
+                return await call()
         finally:
             self._users -= 1
             if not self._users:

@@ -13,6 +13,7 @@ from gateway.core.stream import Transient
 from gateway.pipeline.fault import EVERY, Fault
 from gateway.pipeline.lane import Lane
 from gateway.pipeline.pipeline import Pipeline
+from gateway.pipeline.stray import stray
 
 logger = logging.getLogger("sluice.streams")
 
@@ -66,7 +67,8 @@ class Watchdog:
             return
         while True:
             try:
-                pipeline.lag = dict(await look())
+                with stray("asking for the lag"):
+                    pipeline.lag = dict(await look())
                 pipeline.lag_seen = time.monotonic()
             except SluiceError as error:
                 logger.debug("stream %s: its lag is not known: %s", pipeline.name, error.message)

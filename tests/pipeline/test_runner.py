@@ -267,6 +267,52 @@ async def test_a_lane_that_gets_nowhere_has_both_sides_connected_again_less_and_
     assert plant.verdict().exact
 
 
+class Cancelling:
+    """Connectors whose driver now and then cancels what is waited for, as one does that closes a shared connection."""
+
+    def __init__(self, inner: Any) -> None:
+        self._inner = inner
+        self.cancels = 5
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._inner, name)
+
+    async def _perhaps(self) -> None:
+        if self.cancels:
+            self.cancels -= 1
+            future = asyncio.get_running_loop().create_future()
+            future.cancel()
+            await future
+
+    async def connect(self) -> None:
+        await self._perhaps()
+        await self._inner.connect()
+
+    async def read(self, credit: Any) -> Any:
+        await self._perhaps()
+        return await self._inner.read(credit)
+
+    async def ack(self, token: Any) -> None:
+        await self._perhaps()
+        await self._inner.ack(token)
+
+    async def write(self, rows: Any, dead: Any = ()) -> None:
+        await self._perhaps()
+        await self._inner.write(rows, dead)
+
+
+@pytest.mark.parametrize("side", ["input", "output", "dead"])
+@on_loop
+async def test_what_a_driver_cancels_is_tried_again(side: str) -> None:
+    plant = Plant()
+    plant.put(200, lanes=2, poison=9)
+    sides: dict[str, Any] = {"input": plant.input(), "output": plant.output(), "dead": plant.graveyard()}
+    cancelling = sides[side] = Cancelling(sides[side])
+    await Runner(plant.name, *sides.values(), Doubler(), policy(rows=10)).run()
+    assert not cancelling.cancels
+    assert plant.verdict().sound
+
+
 @on_loop
 async def test_a_slow_model_is_given_its_time() -> None:
     plant = Plant()
