@@ -11,9 +11,9 @@ from gateway.settings import Settings, SettingsError
 from gateway.settings.location import fault
 from gateway.settings.token import read_secret
 from gateway.store.contract import Store
-from gateway.store.leases import Leases, SqliteLeases
-from gateway.store.sqlite import SqliteStore
-from gateway.store.view import Notebook, SqliteView
+from gateway.store.leases import Leases
+from gateway.store.sqlite import SqliteLeases, SqliteStore, SqliteView
+from gateway.store.view import Notebook
 
 
 def storage(settings: Settings) -> AbstractAsyncContextManager[Store]:

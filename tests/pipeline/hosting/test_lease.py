@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from gateway.pipeline.hosting.lease import Lease, owner
-from gateway.store.leases import FILE, SqliteLeases
+from gateway.store.sqlite.leases import FILE, SqliteLeases
 
 
 def test_the_second_stands_by_and_takes_over(tmp_path: Path) -> None:

@@ -40,8 +40,7 @@ def migrate(connection: sqlite3.Connection, name: str) -> None:
             (version,) = connection.execute("SELECT coalesce(max(version), 0) FROM migrations").fetchone()
             if version > len(STEPS):
                 raise Unavailable(
-                    f"control state '{name}' has schema {version}, this Sluice knows {len(STEPS)}:"
-                    " it was written by a newer one"
+                    f"{name} has schema {version}, this Sluice knows {len(STEPS)}: it was written by a newer one"
                 )
             if version < len(STEPS):
                 for statement in STEPS[version]:

@@ -14,8 +14,8 @@ import pytest
 
 from gateway.core.errors import Unavailable
 from gateway.store.contract import Act, DesiredSplit, State
-from gateway.store.migrations import STEPS
 from gateway.store.sqlite import SqliteStore
+from gateway.store.sqlite.migrations import STEPS
 
 ACT = Act("ann", "127.0.0.1", "split.set", "m")
 
@@ -59,7 +59,7 @@ import asyncio, sys
 from dataclasses import replace
 from pathlib import Path
 from gateway.store.contract import Act, DesiredSplit
-from gateway.store.migrations import STEPS
+from gateway.store.sqlite.migrations import STEPS
 from gateway.store.sqlite import SqliteStore
 
 def to(number):

@@ -9,8 +9,8 @@ import pytest
 
 from gateway.core.errors import NotFound, Unavailable
 from gateway.store.contract import Act, DesiredModel, DesiredSplit, State
-from gateway.store.sqlite import FILE, SqliteStore
-from gateway.store.view import SqliteView
+from gateway.store.sqlite.store import FILE, SqliteStore
+from gateway.store.sqlite.view import SqliteView
 
 ACT = Act("me", "here", "split.set", "m")
 

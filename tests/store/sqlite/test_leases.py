@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
-from gateway.store.leases import FILE, SqliteLeases
+from gateway.store.sqlite.leases import FILE, SqliteLeases
 
 
 @asynccontextmanager
