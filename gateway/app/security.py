@@ -13,6 +13,7 @@ from starlette.routing import BaseRoute
 from gateway.core.errors import Unavailable
 from gateway.protocols.checkpoint import Checkpoint
 from gateway.protocols.doorman import Doorman
+from gateway.protocols.rest.openapi.demand import Demand
 from gateway.security.cells import Cells
 from gateway.security.denial import Denials
 from gateway.security.guard import Guard, Verifier
@@ -40,6 +41,9 @@ class Security:
             self._jwks, tokens = _tokens(auth.jwt)
         policies = Policies(Policy(given.who, given.allow, given.models) for given in auth.policies)
         self.guard: Final = Guard(token, policies, Quotas(map(_quota, auth.quotas), cells), tokens)
+        self._demand: Final = Demand(
+            self.guard, settings.tls.client_auth if settings.tls.cert else "none", auth.jwt.issuer
+        )
         self.origins: Final = Origins(auth.trusted_proxies)
         self.denials: Final = Denials()
 
@@ -50,6 +54,10 @@ class Security:
 
     def checkpoint(self, port: str, *, always: bool = False) -> Checkpoint:
         return Checkpoint(self.guard, port, self.denials, always=always)
+
+    def demand(self) -> Demand:
+        """What REST's OpenAPI document says of credentials."""
+        return self._demand
 
     def rest(self, routes: Sequence[BaseRoute]) -> Doorman:
         return Doorman(self.checkpoint("rest"), routes, self.origins, slashes=True)

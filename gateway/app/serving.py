@@ -70,7 +70,7 @@ class Serving:
             entrance = Entrance(security.checkpoint("grpc"), security.origins)
             self.grpc = grpc_port(settings, grpc_socket, engine.dataplane, calls, regions, tracer, entrance)
             stop.watchers.append(self.grpc.health.changed)
-        routes = rest_routes(calls, max_body=settings.limits.json_body, max_files=LOAD_FILES_BYTES)
+        routes = rest_routes(calls, security.demand(), max_body=settings.limits.json_body, max_files=LOAD_FILES_BYTES)
         doorman = security.rest(routes)
         self.rest = Service(
             rest_app(routes, doorman),

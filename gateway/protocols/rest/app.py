@@ -19,6 +19,7 @@ from gateway.protocols.oip.calls import Calls
 from gateway.protocols.rest.config import Config
 from gateway.protocols.rest.logging import LoggingRoutes
 from gateway.protocols.rest.metadata import MetadataRoutes
+from gateway.protocols.rest.openapi.demand import Demand
 from gateway.protocols.rest.openapi.document import OpenApi
 from gateway.protocols.rest.repository import RepositoryRoutes
 from gateway.protocols.rest.sharedmemory import SystemSharedMemoryRoutes, cuda_routes
@@ -29,13 +30,14 @@ from gateway.protocols.route import Call
 MIB = 1024 * 1024
 
 
-def rest_routes(calls: Calls, *, max_body: int = 8 * MIB, max_files: int = 512 * MIB) -> list[Call]:
+def rest_routes(calls: Calls, demand: Demand, *, max_body: int = 8 * MIB, max_files: int = 512 * MIB) -> list[Call]:
     """Every route of port 8000, of which the wire answers inference itself.
 
+    demand     what the OpenAPI document says of credentials
     max_body   bytes of a body
     max_files  bytes of the body of a load call, where it may bring files
     """
-    return [
+    routes = [
         *StatisticsRoutes(calls.statistics).routes(),
         *MetadataRoutes(calls.metadata).routes(),
         *Config(calls.manager).routes(),
@@ -44,9 +46,9 @@ def rest_routes(calls: Calls, *, max_body: int = 8 * MIB, max_files: int = 512 *
         *cuda_routes(),
         *LoggingRoutes(calls.logging, max_body).routes(),
         *TraceRoutes(calls.trace, max_body).routes(),
-        *OpenApi(calls.manager).routes(),
         *_infer_routes(),
     ]
+    return [*routes, *OpenApi(calls.manager, demand, routes).routes()]
 
 
 def rest_app(routes: Sequence[Call], doorman: Doorman) -> Starlette:

@@ -49,9 +49,9 @@ def calls() -> Calls:
 
 def every_route() -> Iterator[tuple[Call, str]]:
     found = [
-        *rest_routes(calls()),
+        *rest_routes(calls(), NOTHING),
         *admin_routes(NOTHING, NOTHING, render=NOTHING, content_type="", ready=lambda: True),
-        *StreamRoutes(NOTHING).routes(),
+        *StreamRoutes(NOTHING, NOTHING).routes(),
     ]
     for route in found:
         assert isinstance(route, Call), f"{route} does not say what it needs"

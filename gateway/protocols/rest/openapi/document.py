@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 from urllib.parse import quote
 
@@ -18,6 +18,7 @@ from gateway.protocols.oip.access import READ
 from gateway.protocols.oip.versions import numbers, pinned, ready_models
 from gateway.protocols.rest.body import reply
 from gateway.protocols.rest.openapi.components import components
+from gateway.protocols.rest.openapi.demand import Demand
 from gateway.protocols.rest.openapi.model import component, data_schemas, model_schemas
 from gateway.protocols.rest.openapi.operation import Schema, binary, operation, ref
 from gateway.protocols.rest.openapi.paths import fixed_paths
@@ -26,18 +27,25 @@ from gateway.security.grant import Rights
 
 
 class OpenApi:
-    def __init__(self, manager: Manager) -> None:
+    """Of `others` and itself."""
+
+    def __init__(self, manager: Manager, demand: Demand, others: Sequence[Call]) -> None:
         self._manager = manager
+        self._demand = demand
+        self._others = others
 
     def routes(self) -> list[Call]:
         return [Call("/v2/openapi.json", self.document, READ)]
 
     async def document(self, request: Request) -> Response:
-        return reply(document(self._manager, rights(request)))
+        found = document(self._manager, rights(request))
+        self._demand.write(found["paths"], (*self._others, *self.routes()))
+        found["components"]["securitySchemes"] = self._demand.schemes()
+        return reply(found)
 
 
 def document(manager: Manager, rights: Rights) -> dict[str, Any]:
-    """The whole document, of what is loaded now and the caller may see."""
+    """The document, of what is loaded now and the caller may see, without a word on credentials."""
     paths = fixed_paths()
     schemas = components() | data_schemas()
     for model, version, default, signature in _loaded(manager, rights):
@@ -55,10 +63,7 @@ def document(manager: Manager, rights: Rights) -> dict[str, Any]:
             "description": "The Open Inference Protocol v2 and its extensions, over REST.",
         },
         "paths": _name(paths),
-        "components": {
-            "schemas": schemas,
-            "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
-        },
+        "components": {"schemas": schemas},
     }
 
 

@@ -30,7 +30,6 @@ def operation(
     answer: Schema | None,
     body: Schema | None = None,
     parameters: tuple[str, ...] = (),
-    restricted: bool = False,
     also: dict[str, Schema] | None = None,
 ) -> Schema:
     """`answer` None: 200 without a body. `also`: further statuses with schemas of their own."""
@@ -46,8 +45,6 @@ def operation(
             {"name": name, "in": "path", "required": True, "schema": {"type": "string", "minLength": 1}}
             for name in parameters
         ]
-    if restricted:
-        operation["security"] = [{}, {"token": []}]
     return operation
 
 

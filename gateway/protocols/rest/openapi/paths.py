@@ -23,7 +23,6 @@ def fixed_paths() -> dict[str, Schema]:
                 "logging",
                 body=ref("log-settings"),
                 answer=ref("log-settings"),
-                restricted=True,
             ),
         },
     }
@@ -41,7 +40,6 @@ def _trace_paths() -> dict[str, Schema]:
             f"Change trace settings of {of}",
             "trace",
             body=ref("trace-settings"),
-            restricted=True,
             **settings,  # type: ignore[arg-type]
         )
         told = operation(f"Trace settings of {of}", "trace", **settings)  # type: ignore[arg-type]
@@ -96,7 +94,7 @@ def _repository_paths() -> dict[str, Schema]:
         "type": "object",
         "properties": {"parameters": {"type": "object", "properties": {"unload_dependents": FLAG}}},
     }
-    changes: dict[str, Any] = {"answer": None, "parameters": ("model",), "restricted": True}
+    changes: dict[str, Any] = {"answer": None, "parameters": ("model",)}
     return {
         "/v2/repository/index": {
             "post": operation("The models that there are", "repository", body=flag, answer=ref("index"))
@@ -117,16 +115,15 @@ def _memory_paths() -> dict[str, Schema]:
     for kind, body in (("system", system), ("cuda", {"type": "object"})):
         root, tag = f"/v2/{kind}sharedmemory", f"{kind} shared memory"
         one = {"parameters": ("region",)}
-        restricted = {"restricted": kind == "system", "answer": None}
         for path, parameters in ((root, {}), (f"{root}/region/{{region}}", one)):
             which = "a region" if parameters else "all regions"
             paths[f"{path}/status"] = {
                 "get": operation(f"Status of {which}", tag, answer=regions, **parameters)  # type: ignore[arg-type]
             }
             paths[f"{path}/unregister"] = {
-                "post": operation(f"Unregister {which}", tag, **restricted, **parameters)  # type: ignore[arg-type]
+                "post": operation(f"Unregister {which}", tag, answer=None, **parameters)  # type: ignore[arg-type]
             }
         paths[f"{root}/region/{{region}}/register"] = {
-            "post": operation("Register a region", tag, body=body, **restricted, **one)  # type: ignore[arg-type]
+            "post": operation("Register a region", tag, body=body, answer=None, **one)  # type: ignore[arg-type]
         }
     return paths
