@@ -14,11 +14,13 @@ from gateway.core.errors import InvalidArgument, SluiceError, Unavailable
 
 
 class Refused(SluiceError):
-    """The gateway answered with an error; the message is the gateway's own."""
+    """The gateway answered with an error; the message is the gateway's own, `document` all that it said, where that is
+    JSON."""
 
-    def __init__(self, status: int, message: str) -> None:
+    def __init__(self, status: int, message: str, document: Any = None) -> None:
         super().__init__(message)
         self.status = status
+        self.document = document
 
 
 class Reply(NamedTuple):
@@ -78,7 +80,7 @@ class Client:
         finally:
             connection.close()
         if reply.status >= 400:
-            raise Refused(reply.status, _message(reply))
+            raise _refused(reply)
         return reply
 
     def _connection(self) -> http.client.HTTPConnection:
@@ -103,9 +105,9 @@ def _reason(error: Exception) -> str:
     return str(error) or type(error).__name__
 
 
-def _message(reply: Reply) -> str:
+def _refused(reply: Reply) -> Refused:
     try:
         document = json.loads(reply.body)
-        return str(document["error"])
+        return Refused(reply.status, str(document["error"]), document)
     except (ValueError, KeyError, TypeError):
-        return f"status {reply.status} {reply.body[:200].decode(errors='replace')}".strip()
+        return Refused(reply.status, f"status {reply.status} {reply.body[:200].decode(errors='replace')}".strip())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 import statistics
 import subprocess
 import sys
@@ -217,6 +218,39 @@ def test_a_key_opens_and_its_revocation_closes_every_machine(
         assert admin(b, "DELETE", "/keys/ann", params={"wait": 20}).status_code == 200
         for server in (a, b):
             assert httpx.post(f"{server.rest}/v2/models/m/infer", json=INPUT, headers=key).status_code == 401
+
+
+def test_a_key_that_is_not_everywhere_in_time_is_shown_nevertheless(
+    models: Path, tmp_path: Path, postgresql_database: str
+) -> None:
+    with (
+        gateway(models, tmp_path, postgresql_database, "a") as a,
+        gateway(models, tmp_path, postgresql_database, "b") as b,
+    ):
+        assert split(a, "1", wait=20).status_code == 200, "both have said something"
+        command = [sys.executable, "-m", "gateway.cli", "keys", "create", "ann", "--allow", "infer"]
+        command += ["--wait", "--timeout", "1", "--admin-url", a.admin, "--token", "secret"]
+        b.process.send_signal(19)  # SIGSTOP
+        try:
+            done = subprocess.run(command, capture_output=True, text=True)
+            more = subprocess.run([*command, "--json"], capture_output=True, text=True)
+        finally:
+            b.process.send_signal(18)
+        assert (done.returncode, more.returncode) == (1, 1)
+        lines = done.stderr.splitlines()
+        assert "only time that the key is shown" in lines[0]
+        assert "the key is made, but not in force everywhere yet: revision 2 is written and in force here" in lines[-1]
+        told = json.loads(more.stdout)
+        assert (told["name"], told["first"]) == ("ann", False)
+        assert "not everywhere: b is at" in told["error"]
+
+        def accepted(server: gateways.Server, key: str) -> bool:
+            url, headers = f"{server.rest}/v2/models/m/infer", {"x-api-key": key}
+            return httpx.post(url, json=INPUT, headers=headers).status_code == 200
+
+        for key in (done.stdout.strip(), told["key"]):
+            assert accepted(a, key)
+            until(lambda key=key: accepted(b, key))
 
 
 def test_changes_on_both_at_once_are_all_made(models: Path, tmp_path: Path, postgresql_database: str) -> None:

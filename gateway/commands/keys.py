@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
-from typing import Final
+from typing import Any, Final
 from urllib.parse import quote
 
 import click
 
+from gateway.client import Refused
 from gateway.commands.connection import Admin, admin_options, wait_option
 from gateway.commands.output import json_option, print_json, print_table
+from gateway.core.errors import Unavailable
 
 _SPAN: Final = re.compile(r"(\d{1,6})([smhdw])")
 _SECONDS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
@@ -35,14 +37,25 @@ def create(
 ) -> None:
     """Make a key and print it, this once: sluice keys create scoring --allow 'infer:churn-*' --expires 90d."""
     body = {"name": name, "allow": list(allow), "expires_in": _seconds(expires) if expires else 0}
-    document = admin.call("POST", "/keys", body, wait=wait)
+    try:
+        document = admin.call("POST", "/keys", body, wait=wait)
+    except Refused as error:
+        if not (isinstance(error.document, dict) and "key" in error.document):
+            raise
+        _show(error.document, as_json)
+        raise Unavailable(f"the key is made, but not in force everywhere yet: {error.message}") from error
+    _show(document, as_json)
+
+
+def _show(document: Any, as_json: bool) -> None:
+    """A key that was just made."""
     if as_json:
         print_json(document)
         return
     click.echo(document["key"])
     click.echo("This is the only time that the key is shown; the gateway keeps no more than a digest.", err=True)
     if not document["allow"]:
-        click.echo(f"It may do what policies allow to 'key:{name}', and nothing else.", err=True)
+        click.echo(f"It may do what policies allow to 'key:{document['name']}', and nothing else.", err=True)
     if document["first"]:
         click.echo("It is the first key: from now on REST and gRPC answer nobody without credentials.", err=True)
 

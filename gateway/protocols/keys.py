@@ -10,8 +10,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from gateway.control.plane import ControlPlane
-from gateway.core.errors import InvalidArgument
+from gateway.core.errors import InvalidArgument, SluiceError
 from gateway.protocols.change import MAX_BODY, By, changed, document
+from gateway.protocols.errors import status_of
 from gateway.protocols.oip.access import ADMIN
 from gateway.protocols.rest.body import parse, read
 from gateway.protocols.route import Call
@@ -47,7 +48,8 @@ class ApiKeys:
         return document({"keys": views}, self._plane.desired)
 
     async def create(self, request: Request) -> Response:
-        """Tells the key itself, this once."""
+        """Tells the key itself, this once; also where it is made and not in force everywhere in the time that was
+        given: then beside the error."""
         body = parse(await read(request, MAX_BODY), KeyBody)
         first = not self._plane.state.keys
         expires = time.time() + body.expires_in if body.expires_in else 0.0
@@ -57,10 +59,15 @@ class ApiKeys:
             made.append(await self._plane.create_key(body.name, body.allow, expires, **by))
             return self._plane.desired
 
-        desired = await changed(request, self._plane, create)
+        try:
+            desired, status, late = await changed(request, self._plane, create), 201, {}
+        except SluiceError as error:
+            if not made:
+                raise
+            desired, status, late = self._plane.desired, status_of(error), {"error": error.message}
         key = made[0]
         view = _view(key.id, self._plane.state.keys[key.id])
-        return document({"key": key.text, "first": first, **view}, desired, 201)
+        return document({**late, "key": key.text, "first": first, **view}, desired, status)
 
     async def revoke(self, request: Request) -> Response:
         """By id, or all of a name."""
