@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import signal
+import threading
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
@@ -56,9 +57,11 @@ def stand_still(round_: Round, chance: random.Random) -> bool:
     round_.worker.send(signal.SIGSTOP)
     in_flight = round_.in_flight()
     round_.second.start()
+    # it may stand still with the lock of a database that is a file: then nothing can be sent before it goes on
+    timer = threading.Timer(chance.uniform(3.0, 5.5), round_.worker.send, [signal.SIGCONT])
+    timer.start()
     round_.send()
-    time.sleep(chance.uniform(3.0, 5.5))
-    round_.worker.send(signal.SIGCONT)
+    timer.join()
     time.sleep(0.5)
     round_.second.end()
     return in_flight

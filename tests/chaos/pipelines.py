@@ -399,6 +399,7 @@ class SQLiteLease(Pipeline):
 class Queue(Pipeline):
     name = "rabbitmq"
     exactly_once = False
+    chunk = 1500
 
     def __init__(self, servers: Servers, folder: Path) -> None:
         super().__init__(servers, folder)
@@ -438,13 +439,11 @@ class Queue(Pipeline):
         return self.sent - len(done)
 
     def results(self) -> list[Result]:
-        for body in self.broker.bodies(self.sink):
-            found = json.loads(body)
-            self._results.append(_result(found))
+        self._results += [_result(json.loads(body)) for body in self.broker.drain(self.sink)]
         return self._results
 
     def dead(self) -> list[str]:
-        self._dead += map(_id_of, self.broker.bodies(self.letters))
+        self._dead += map(_id_of, self.broker.drain(self.letters))
         return self._dead
 
 

@@ -43,6 +43,8 @@ class Round:
         self.pipeline = pipeline
         self.sent = Sent()
         self.tally = Tally()
+        #: the last fault met records in flight
+        self.struck = False
         self.state = clear(state)
         file = state / f"{pipeline.name}.yaml"
         file.write_text(json.dumps(pipeline.document()))
@@ -75,8 +77,8 @@ class Round:
         """Whether everything came out afterwards."""
         self.sent.round += 1
         self.tally.rounds[self.sent.round] = name
-        struck = fault(self, chance)
-        (self.tally.struck if struck else self.tally.missed)[name] += 1
+        self.struck = fault(self, chance)
+        (self.tally.struck if self.struck else self.tally.missed)[name] += 1
         return self.settled()
 
     def verdict(self, scores: Scores) -> Verdict:
