@@ -5,14 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable
 from contextlib import AsyncExitStack
-from typing import Final, Protocol
+from typing import Protocol
 
 from gateway.protocols.http.listener import TlsFiles
 from gateway.protocols.http.service import Limits
 from gateway.settings import Settings
-
-#: bytes of a load call that brings its files
-LOAD_FILES_BYTES: Final = 512 << 20
 
 
 class Port(Protocol):
@@ -42,7 +39,7 @@ def limits(settings: Settings) -> Limits:
         url_bytes=given.url_bytes,
         json_bytes=given.json_body,
         binary_bytes=given.binary_body,
-        load_bytes=LOAD_FILES_BYTES if settings.restricted.load_files else given.json_body,
+        load_bytes=settings.load_body,
         head_timeout=given.header_timeout,
         body_timeout=given.body_timeout,
         idle_timeout=given.idle_timeout,

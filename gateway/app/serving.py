@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from gateway import __version__
 from gateway.app import ports
 from gateway.app.engine import Engine
-from gateway.app.ports import LOAD_FILES_BYTES, Port
+from gateway.app.ports import Port
 from gateway.app.security import Security
 from gateway.app.stop import Stop
 from gateway.codecs.sharedmemory import Regions
@@ -70,7 +70,7 @@ class Serving:
             entrance = Entrance(security.checkpoint("grpc"), security.origins)
             self.grpc = grpc_port(settings, grpc_socket, engine.dataplane, calls, regions, tracer, entrance)
             stop.watchers.append(self.grpc.health.changed)
-        routes = rest_routes(calls, security.demand(), max_body=settings.limits.json_body, max_files=LOAD_FILES_BYTES)
+        routes = rest_routes(calls, security.demand(), max_body=settings.limits.json_body, max_load=settings.load_body)
         doorman = security.rest(routes)
         self.rest = Service(
             rest_app(routes, doorman),

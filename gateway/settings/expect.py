@@ -6,7 +6,8 @@ from typing import Any, Literal, Union, get_args, get_origin
 
 from msgspec import Meta, Struct
 
-from gateway.settings.schema import BYTES, Leaf
+from gateway.settings.leaf import Leaf
+from gateway.settings.schema import BYTES
 
 
 def expected(leaf: Leaf) -> str:

@@ -17,8 +17,9 @@ import msgspec
 from gateway.core.errors import InvalidArgument
 from gateway.settings.auth import problems
 from gateway.settings.expect import expected
+from gateway.settings.leaf import Leaf, leaves, sections
 from gateway.settings.location import fault
-from gateway.settings.schema import BYTES, Leaf, Settings, leaves, sections
+from gateway.settings.schema import BYTES, Settings
 
 #: read when no file is named, if it is there
 DEFAULT_FILE: Final = "sluice.yaml"

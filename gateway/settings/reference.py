@@ -7,7 +7,8 @@ from collections.abc import Iterable
 from typing import Any
 
 from gateway.settings.expect import expected
-from gateway.settings.schema import BYTES, KIB, MIB, Leaf, leaves, sections
+from gateway.settings.leaf import Leaf, leaves, sections
+from gateway.settings.schema import BYTES, KIB, MIB
 
 _HEAD = """\
 # Settings

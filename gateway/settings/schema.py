@@ -5,10 +5,8 @@ Times are seconds, sizes are bytes (a file may write ``64MiB``). Frozen: built o
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-import msgspec
 from msgspec import Meta, Struct
 
 from gateway.settings.auth import Auth
@@ -16,6 +14,8 @@ from gateway.settings.auth import Auth
 BYTES = "bytes"
 KIB = 1024
 MIB = 1024 * KIB
+#: bytes of a load call that brings a model's files
+LOAD_FILES = 512 * MIB
 
 
 def _bytes(description: str) -> Meta:
@@ -293,53 +293,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     log: Log = Log()
     tracing: Tracing = Tracing()
 
-
-class Leaf(Struct, frozen=True):
-    """One setting. `key` is dotted, `type` without its Meta's description."""
-
-    key: str
-    type: Any
-    default: Any
-    description: str
-    unit: str
-
     @property
-    def variable(self) -> str:
-        return "SLUICE_" + self.key.upper().replace(".", "_")
-
-
-def leaves(section: type[Struct] = Settings, prefix: str = "") -> Mapping[str, Leaf]:
-    """Every setting by its dotted key, in the order of the file."""
-    found: dict[str, Leaf] = {}
-    types = msgspec.structs.fields(section)
-    for field in types:
-        key = prefix + field.name
-        default = field.default
-        if default is msgspec.NODEFAULT:
-            default = field.default_factory()
-        if isinstance(default, Struct):
-            found |= leaves(type(default), key + ".")
-            continue
-        metas = _metas(field.type)
-        found[key] = Leaf(
-            key=key,
-            type=field.type,
-            default=default,
-            description=next(meta.description for meta in metas if meta.description),
-            unit=next((meta.extra["unit"] for meta in metas if meta.extra), ""),
-        )
-    return found
-
-
-def sections(section: type[Struct] = Settings, prefix: str = "") -> Mapping[str, type[Struct]]:
-    """By their dotted names, outer ones first."""
-    found: dict[str, type[Struct]] = {}
-    for field in msgspec.structs.fields(section):
-        if isinstance(field.default, Struct):
-            name = prefix + field.name
-            found |= {name: type(field.default), **sections(type(field.default), name + ".")}
-    return found
-
-
-def _metas(annotation: Any) -> list[Meta]:
-    return [meta for meta in getattr(annotation, "__metadata__", ()) if isinstance(meta, Meta)]
+    def load_body(self) -> int:
+        """The most bytes of a load call's body, whichever port it comes to: it may bring the model's files."""
+        return max(LOAD_FILES, self.limits.json_body) if self.restricted.load_files else self.limits.json_body

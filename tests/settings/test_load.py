@@ -8,7 +8,7 @@ from hypothesis import settings as hypothesis
 from hypothesis import strategies as st
 
 from gateway.settings import Settings, SettingsError, check_files, load
-from gateway.settings.schema import Leaf, leaves
+from gateway.settings.leaf import Leaf, leaves
 
 
 @pytest.fixture(autouse=True)

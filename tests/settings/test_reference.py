@@ -1,8 +1,8 @@
 from pathlib import Path
 
+from gateway.settings.leaf import leaves
 from gateway.settings.load import OTHER_VARIABLES
 from gateway.settings.reference import reference
-from gateway.settings.schema import leaves
 
 PAGE = Path(__file__).parents[2] / "docs" / "settings.md"
 

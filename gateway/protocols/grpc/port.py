@@ -17,9 +17,6 @@ from gateway.protocols.oip.calls import Calls
 from gateway.settings import Settings
 from gateway.telemetry.tracing import Tracer
 
-#: bytes of a load call that brings its files
-LOAD_FILES_BYTES = 512 << 20
-
 
 def grpc_port(
     settings: Settings,
@@ -55,7 +52,7 @@ def _options(settings: Settings) -> Options:
     limits, own = settings.limits, settings.grpc
     return Options(
         call_bytes=limits.json_body,
-        load_bytes=LOAD_FILES_BYTES if settings.restricted.load_files else limits.json_body,
+        load_bytes=settings.load_body,
         coding=b"" if own.compression == "none" else own.compression.encode(),
         min_compressed=settings.compression.min_size,
         drain_timeout=settings.drain_timeout,

@@ -30,18 +30,18 @@ from gateway.protocols.route import Call
 MIB = 1024 * 1024
 
 
-def rest_routes(calls: Calls, demand: Demand, *, max_body: int = 8 * MIB, max_files: int = 512 * MIB) -> list[Call]:
+def rest_routes(calls: Calls, demand: Demand, *, max_body: int = 8 * MIB, max_load: int = 8 * MIB) -> list[Call]:
     """Every route of port 8000, of which the wire answers inference itself.
 
     demand     what the OpenAPI document says of credentials
     max_body   bytes of a body
-    max_files  bytes of the body of a load call, where it may bring files
+    max_load   bytes of the body of a load call, which may bring files
     """
     routes = [
         *StatisticsRoutes(calls.statistics).routes(),
         *MetadataRoutes(calls.metadata).routes(),
         *Config(calls.manager).routes(),
-        *RepositoryRoutes(calls.repository, max_body=max_body, max_files=max_files).routes(),
+        *RepositoryRoutes(calls.repository, max_body=max_body, max_load=max_load).routes(),
         *SystemSharedMemoryRoutes(calls.memory, max_body).routes(),
         *cuda_routes(),
         *LoggingRoutes(calls.logging, max_body).routes(),

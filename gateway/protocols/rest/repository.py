@@ -47,12 +47,12 @@ class IndexEntry(Struct, omit_defaults=True):
 
 
 class RepositoryRoutes:
-    """A load call may bring files of up to `max_files` bytes of base64 in all."""
+    """Bytes of a body: `max_load` of a load call, which may bring files in base64; `max_body` of any other."""
 
-    def __init__(self, repository: ModelRepository, *, max_body: int, max_files: int) -> None:
+    def __init__(self, repository: ModelRepository, *, max_body: int, max_load: int) -> None:
         self._repository = repository
         self._max_body = max_body
-        self._max_load = max(max_body, max_files) if repository.load_files else max_body
+        self._max_load = max_load
 
     def routes(self) -> list[Call]:
         model = "/v2/repository/models/{model}"
