@@ -29,7 +29,7 @@ from gateway.codecs.records.jsonencoder import JsonEncoder
 from gateway.codecs.records.mapping import Entry, Mapping, Pick
 from gateway.core.stream import Batch, Context, Message
 from gateway.dataplane import Dataplane
-from gateway.models.batcher import BatchPolicy
+from gateway.models.batchpolicy import BatchPolicy
 from gateway.models.engine import onnx_engine
 from gateway.models.manager import Manager
 from gateway.models.onnx import Runtime

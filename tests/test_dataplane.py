@@ -22,7 +22,7 @@ from gateway.core.observe import Statistics
 from gateway.core.servable import ServableId
 from gateway.core.signature import Signature
 from gateway.dataplane import Dataplane
-from gateway.models.batcher import BatchPolicy
+from gateway.models.batchpolicy import BatchPolicy
 from gateway.models.engine import onnx_engine
 from gateway.models.manager import Manager
 from gateway.models.onnx import Runtime

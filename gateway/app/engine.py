@@ -13,11 +13,12 @@ from typing import Final
 import numpy as np
 
 from gateway.dataplane import Dataplane
-from gateway.models.batcher import BatchPolicy
+from gateway.models.batchpolicy import BatchPolicy
 from gateway.models.engine import onnx_engine
 from gateway.models.manager import Manager
 from gateway.models.memory import forget_start, trim
 from gateway.models.onnx import Runtime
+from gateway.models.pacer import Pacer
 from gateway.models.repository import Repository
 from gateway.routing.split import Splits
 from gateway.settings import Settings, granted
@@ -27,6 +28,8 @@ logger = logging.getLogger("sluice")
 
 #: instances that may be busy at the same time, over all models
 MOST_INSTANCES: Final = 256
+#: seconds of a run up to which the loop does it, where a worker has one core
+PACED: Final = 2e-3
 #: seconds that runs of a model have to end which nobody waits for any more
 LAST_RUNS: Final = 2.0
 
@@ -40,7 +43,9 @@ class Engine:
         threads = _share(settings.workers) if settings.threads == "auto" else settings.threads
         self._pool = ThreadPoolExecutor(MOST_INSTANCES, thread_name_prefix="sluice-run")
         self.loads = Loads()
-        engine = onnx_engine(Runtime(threads, settings.providers), self._pool, _batch_policy(settings), self.loads.add)
+        runtime = Runtime(threads, settings.providers)
+        pacer = Pacer(PACED) if _share(settings.workers) == 1 else None
+        engine = onnx_engine(runtime, self._pool, _batch_policy(settings), self.loads.add, pacer)
         self.manager = Manager(
             repository or Repository(Path(settings.models)),
             engine,

@@ -1,4 +1,5 @@
-"""Runs a model: small requests on the event loop (inline.py), others in worker threads, merged with what has queued.
+"""Runs a model: small requests on the event loop (inline.py), others in worker threads, merged with what has queued;
+on a single core the loop works off a queue of brief runs, too (pacer.py).
 
 A tiny model runs in a few microseconds, and handing it to a thread costs ten times as much, so what is measured as
 short never leaves the loop. For the others a batch is what queued while all instances were busy, and it grows only as
@@ -13,56 +14,32 @@ import asyncio
 import math
 import threading
 import time
-from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from typing import Any
 
 from gateway.core.errors import Cancelled, SluiceError, Unavailable
-from gateway.core.infer import QUEUED, RUNNING, SETTLED, InferRequest, Outcome
+from gateway.core.infer import QUEUED, SETTLED, InferRequest, Outcome
 from gateway.core.observe import Statistics
 from gateway.core.servable import Executable, Settle
 from gateway.core.signature import Signature
 from gateway.core.tensor import STRING, Array
+from gateway.models.batchpolicy import BatchPolicy
 from gateway.models.cost import Cost, Growth
 from gateway.models.inline import Inline
-from gateway.models.run import Run, as_error, shape_key
+from gateway.models.pacer import Pacer
+from gateway.models.queue import Queue
+from gateway.models.run import Run, as_error
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BatchPolicy:
-    """How one version queues and merges. Times in seconds.
-
-    merge           requests may be merged along the batch axis
-    max_rows        the most rows of a merged batch
-    delay           how long a batch waits to fill up
-    instances       runs at the same time
-    max_requests, max_bytes   what the queue holds
-    timeout         how long a request may wait, 0 for ever; a request may shorten it if `allow_timeout`
-    run_limit       after which a run is terminated, 0 for never; a limited model never runs inline
-    inline_limit    predicted run time up to which a request runs on the event loop
-    """
-
-    merge: bool = True
-    max_rows: int = 64
-    delay: float = 0.0
-    instances: int = 1
-    max_requests: int = 4096
-    max_bytes: int = 256 << 20
-    timeout: float = 0.0
-    allow_timeout: bool = True
-    run_limit: float = 0.0
-    inline_limit: float = 300e-6
-
+#: has the callback called, with its argument
+Tell = Callable[[Callable[[Any], None], Any], None]
 
 #: of a run's time, how much its worker waits for the next arrival before it takes the next batch; and in all
 PATIENCE = 0.05
 MOST_PATIENCE = 0.25
 
-
-#: requests of other shapes that one may overtake to be merged: the queue is locked while it is looked through
-MOST_PASSED = 256
+#: a model whose batches are larger than this, or are tried to be, gains by them
+PACED_ROWS = 2
 
 
 class Batcher:
@@ -76,6 +53,7 @@ class Batcher:
         pool: ThreadPoolExecutor,
         cost: Cost,
         growth: Growth,
+        pacer: Pacer | None = None,
     ) -> None:
         self.signature: Signature = executable.signature
         self.cost = cost
@@ -85,14 +63,13 @@ class Batcher:
         self._policy = policy
         self._statistics = statistics
         self._pool = pool
+        self._pacer = None if policy.run_limit or policy.delay else pacer
         self._loop = asyncio.get_running_loop()
         self._inline_ns = 0.0 if policy.run_limit or policy.delay else policy.inline_limit * 1e9
         self._merge = policy.merge and self.signature.batched
         self._inline = Inline(executable, cost, growth, statistics, limit_ns=self._inline_ns, merges=self._merge)
         self._lock = threading.Condition()
-        self._queue: deque[InferRequest] = deque()
-        self._queued_bytes = 0
-        self._queued_rows = 0
+        self._queue = Queue(self.signature)
         #: rows in the queue that a worker waits for, 0 if none does
         self._awaited = 0
         self._busy = 0
@@ -126,30 +103,42 @@ class Batcher:
         with self._lock:
             if self._closed:
                 raise Unavailable("the model version is being unloaded", retry_after=1.0)
-            if len(self._queue) >= policy.max_requests or self._queued_bytes + nbytes > policy.max_bytes:
+            if len(self._queue) >= policy.max_requests or self._queue.nbytes + nbytes > policy.max_bytes:
                 raise Unavailable("Exceeds maximum queue size", retry_after=self._wait_estimate())
             request.nbytes = nbytes
             request.timeout = timeout
             request.settle = settle
-            request.state = QUEUED
-            self._queue.append(request)
-            self._queued_bytes += nbytes
-            self._queued_rows += request.rows
+            self._queue.put(request)
             start = self._busy < policy.instances
             if start:
                 self._busy += 1
                 self._idle.clear()
-            elif self._awaited and self._queued_rows >= self._awaited:
+            elif self._awaited and self._queue.rows >= self._awaited:
                 self._lock.notify()
         if start:
-            self._pool.submit(self._work)
+            self._begin(request)
         if timeout:
             request.expiry = self._loop.call_later(timeout, self._expire, request)
+
+    def _begin(self, request: InferRequest) -> None:
+        """An instance sets to work, of which this request is the first."""
+        if self._pacer is not None and self._paced(self._pacer, request):
+            self._pacer.add(self._turn)
+        else:
+            self._pool.submit(self._work)
+
+    def _paced(self, pacer: Pacer, request: InferRequest) -> bool:
+        """Whether the loop may run it. Not where batches pay: those fill up while a thread is at work."""
+        limit = self.growth.limit if self._merge else 1
+        if limit > PACED_ROWS:
+            return False
+        elements = sum(array.size for array in request.inputs.values())
+        return self.cost.predict(elements * limit) <= pacer.limit_ns
 
     def _wait_estimate(self) -> float:
         """Seconds until the queue will have been worked off, at least one: whole seconds travel in Retry-After."""
         rate = self.growth.rate(self.growth.limit) * 1e9
-        return min(max(1.0, math.ceil(self._queued_rows / rate) if rate else 1.0), 60.0)
+        return min(max(1.0, math.ceil(self._queue.rows / rate) if rate else 1.0), 60.0)
 
     def cancel(self, request: InferRequest) -> None:
         self._withdraw(request, Cancelled("the client went away"))
@@ -162,9 +151,6 @@ class Batcher:
             if request.state != QUEUED:
                 return
             self._queue.remove(request)
-            self._queued_bytes -= request.nbytes
-            self._queued_rows -= request.rows
-            request.state = SETTLED
         request.started = request.computed = time.perf_counter_ns()
         self._settle(request, error)
 
@@ -180,30 +166,64 @@ class Batcher:
         await self._idle.wait()
         await self._loop.run_in_executor(self._pool, self._executable.close)
 
+    # ---- the loop's turns
+
+    def _turn(self, pacer: Pacer, until: int) -> bool:
+        """One instance at work on the loop: the queue's next, and more if they fit."""
+        while requests := self._work_take():
+            run = self._post(requests, _at_once, in_worker=False)
+            with self._lock:
+                following = self._queue.first if self._queue else None
+            if following is None:
+                continue
+            if not self._paced(pacer, following):
+                self._pool.submit(self._work)
+                return False
+            if run is None or time.perf_counter_ns() + (run.ended - run.started) // 2 > until:
+                return True
+        return False
+
     # ---- worker threads
 
     def _work(self) -> None:
         """One instance at work until the queue is empty."""
         while requests := self._work_take():
-            run = self._work_post(requests)
+            run = self._post(requests, self._call_soon, in_worker=True)
+            if self._pacer is not None and self._work_goes_back(self._pacer):
+                return
             if run is not None and run.rows > 1 and self._merge and self.growth.limit > 1:
                 self._work_refill(run)
+
+    def _work_goes_back(self, pacer: Pacer) -> bool:
+        """To the loop, whose turn it would be by what is known now."""
+        with self._lock:
+            following = self._queue.first if self._queue else None
+        if following is None or not self._paced(pacer, following):
+            return False
+        self._call_soon(pacer.add, self._turn)
+        return True
 
     def _work_take(self) -> list[InferRequest]:
         with self._lock:
             if self._policy.delay and self._merge:
                 self._work_delay()
-            requests = self._work_gather()
+            requests = self._queue.take(self._room())
             if not requests:
                 self._busy -= 1
                 if not self._busy:
-                    self._call_soon(self._went_idle)
+                    self._call_soon(self._went_idle, None)
             return requests
+
+    def _room(self) -> int:
+        """The most rows that the next batch may have."""
+        if not self._merge:
+            return 0
+        return self._policy.max_rows if self._policy.delay else self.growth.limit
 
     def _work_delay(self) -> None:
         """Lets the queue fill up for as long as the oldest request allows. The lock is held, but while waiting."""
-        while self._queue and not self._closed and self._queued_rows < self._policy.max_rows:
-            left = self._policy.delay - (time.perf_counter_ns() - self._queue[0].queued) * 1e-9
+        while self._queue and not self._closed and self._queue.rows < self._policy.max_rows:
+            left = self._policy.delay - (time.perf_counter_ns() - self._queue.first.queued) * 1e-9
             if left <= 0:
                 return
             self._work_wait(self._policy.max_rows, left)
@@ -223,8 +243,8 @@ class Batcher:
                 self._work_wait(0, 1.0)
                 until = time.perf_counter() + patience * MOST_PATIENCE
             seen = -1
-            while seen < self._queued_rows < rows and not self._closed and time.perf_counter() < until:
-                seen = self._queued_rows
+            while seen < self._queue.rows < rows and not self._closed and time.perf_counter() < until:
+                seen = self._queue.rows
                 self._work_wait(rows, patience * PATIENCE)
 
     def _work_wait(self, rows: int, seconds: float) -> None:
@@ -233,55 +253,30 @@ class Batcher:
         self._lock.wait(seconds)
         self._awaited = 0
 
-    def _work_gather(self) -> list[InferRequest]:
-        """The oldest request, and with it those that can be merged with it. The lock is held."""
-        queue = self._queue
-        if not queue:
-            return []
-        first = queue.popleft()
-        taken = [first]
-        if self._merge and queue:
-            room = (self._policy.max_rows if self._policy.delay else self.growth.limit) - first.rows
-            key = shape_key(first, self.signature)
-            left: list[InferRequest] = []
-            while queue and room > 0 and len(left) < MOST_PASSED:
-                request = queue.popleft()
-                if request.rows <= room and shape_key(request, self.signature) == key:
-                    taken.append(request)
-                    room -= request.rows
-                else:
-                    left.append(request)
-            queue.extendleft(reversed(left))
-        for request in taken:
-            request.state = RUNNING
-            self._queued_bytes -= request.nbytes
-            self._queued_rows -= request.rows
-        return taken
-
-    def _work_post(self, requests: list[InferRequest]) -> Run | None:
-        """Runs them and hands the outcome to the loop."""
+    def _post(self, requests: list[InferRequest], tell: Tell, *, in_worker: bool) -> Run | None:
+        """Runs them and tells the outcome."""
         now = time.perf_counter_ns()
         late = [r for r in requests if r.timeout and now - r.queued > r.timeout * 1e9]
         if late:
-            self._call_soon(self._deliver_late, late)
+            tell(self._deliver_late, late)
             requests = [r for r in requests if r not in late]
         if not requests:
             return None
         run = Run(requests)
         try:
-            run.execute(self._work_limited, self.signature, in_worker=True)
+            run.execute(self._limited, self.signature, in_worker=in_worker)
         except Exception as error:  # noqa: BLE001 - a worker outlives whatever a model does
             if len(requests) > 1:
                 # one bad request costs only itself
                 for request in requests:
-                    self._work_post([request])
+                    self._post([request], tell, in_worker=in_worker)
                 return None
             run.ended = time.perf_counter_ns()
             run.error = error
-        self._call_soon(self._deliver, run)
+        tell(self._deliver, run)
         return run
 
-    def _work_limited(self, inputs: dict[str, Array], names: Sequence[str]) -> list[Array]:
+    def _limited(self, inputs: dict[str, Array], names: Sequence[str]) -> list[Array]:
         if not self._policy.run_limit:
             return self._run(inputs, names)
         options = self._executable.run_options()
@@ -293,9 +288,9 @@ class Batcher:
         finally:
             stop.cancel()
 
-    def _call_soon(self, callback: Any, *args: Any) -> None:
+    def _call_soon(self, callback: Callable[[Any], None], argument: Any) -> None:
         try:
-            self._loop.call_soon_threadsafe(callback, *args)
+            self._loop.call_soon_threadsafe(callback, argument)
         except RuntimeError:  # the loop is closed: nobody waits any more
             return
 
@@ -339,9 +334,13 @@ class Batcher:
         except Exception as error:  # noqa: BLE001 - one caller's trouble is not the next one's
             self._loop.call_exception_handler({"message": "a reply could not be delivered", "exception": error})
 
-    def _went_idle(self) -> None:
+    def _went_idle(self, _: None) -> None:
         if not self._busy:
             self._idle.set()
+
+
+def _at_once(callback: Callable[[Any], None], argument: Any) -> None:
+    callback(argument)
 
 
 def _nbytes(array: Array) -> int:

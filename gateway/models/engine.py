@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING, Any
 from gateway.core.observe import Statistics
 from gateway.core.servable import Executable, Servable
 from gateway.core.signature import Signature
-from gateway.models.batcher import Batcher, BatchPolicy
+from gateway.models.batcher import Batcher
+from gateway.models.batchpolicy import BatchPolicy
 from gateway.models.config import ModelConfig
 from gateway.models.cost import Cost, Growth
 from gateway.models.loader import Engine, silent
+from gateway.models.pacer import Pacer
 from gateway.models.warmup import measure, warm
 
 if TYPE_CHECKING:
@@ -42,8 +44,10 @@ def onnx_engine(
     pool: ThreadPoolExecutor,
     defaults: BatchPolicy,
     told: Callable[[str, float | None], None] = silent,
+    pacer: Pacer | None = None,
 ) -> Engine:
-    """`pool` runs what does not run inline; its threads are as many as instances that were ever busy at once."""
+    """`pool` runs what does not run inline; its threads are as many as instances that were ever busy at once.
+    With a `pacer`, which is for one core only, the loop does what is brief instead."""
 
     def load(path: Path, config: ModelConfig) -> Executable:
         return runtime.load(path, config)
@@ -56,6 +60,7 @@ def onnx_engine(
 
     def serve(executable: Executable, config: ModelConfig, statistics: Statistics, learned: Any) -> Servable:
         policy = batch_policy(config, executable.signature, defaults)
-        return Batcher(executable, policy, statistics, pool, *learned)
+        cost, growth = learned
+        return Batcher(executable, policy, statistics, pool, cost, growth, pacer)
 
     return Engine(load, warmed, serve, told)

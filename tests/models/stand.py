@@ -19,10 +19,12 @@ from gateway.core.observe import Statistics
 from gateway.core.servable import Executable, ServableId
 from gateway.core.signature import Signature
 from gateway.core.tensor import DATA_TYPES, STRING, Array, TensorSpec
-from gateway.models.batcher import Batcher, BatchPolicy
+from gateway.models.batcher import Batcher
+from gateway.models.batchpolicy import BatchPolicy
 from gateway.models.config import ModelConfig
 from gateway.models.cost import Cost, Growth
 from gateway.models.handle import Handle
+from gateway.models.pacer import Pacer
 
 Test = Callable[..., Awaitable[None]]
 
@@ -49,8 +51,9 @@ class Model:
 
     def __init__(self, takes: Signature | None = None) -> None:
         self.signature = takes or signature()
-        #: rows of each run
+        #: rows of each run, and the threads that they were in
         self.runs: list[int] = []
+        self.threads: list[int] = []
         self.inside = 0
         self.most_inside = 0
         self.closed = False
@@ -65,6 +68,7 @@ class Model:
         with self._lock:
             assert not self.closed
             self.runs.append(len(x))
+            self.threads.append(threading.get_ident())
             self.inside += 1
             self.most_inside = max(self.most_inside, self.inside)
             self._entered.notify_all()
@@ -108,10 +112,17 @@ class Model:
 class Stand:
     """A batcher and those who ask it."""
 
-    def __init__(self, model: Executable, policy: BatchPolicy, growth: Growth, cost: Cost | None = None) -> None:
+    def __init__(
+        self,
+        model: Executable,
+        policy: BatchPolicy,
+        growth: Growth,
+        cost: Cost | None = None,
+        pacer: Pacer | None = None,
+    ) -> None:
         self.statistics = Statistics()
         self.pool = ThreadPoolExecutor(32)
-        self.batcher = Batcher(model, policy, self.statistics, self.pool, cost or Cost(), growth)
+        self.batcher = Batcher(model, policy, self.statistics, self.pool, cost or Cost(), growth, pacer)
         self.handle = Handle(ServableId("m", "7"), self.batcher, self.statistics, ModelConfig())
         self.settled: list[InferRequest] = []
         self._waiting: dict[int, asyncio.Future[Outcome]] = {}
@@ -144,7 +155,12 @@ class Stand:
 
 @asynccontextmanager
 async def standing(
-    model: Executable, most: int = 64, limit: int = 64, cost: Cost | None = None, **policy: Any
+    model: Executable,
+    most: int = 64,
+    limit: int = 64,
+    cost: Cost | None = None,
+    pacer: Pacer | None = None,
+    **policy: Any,
 ) -> AsyncIterator[Stand]:
     """One that never runs inline unless it is told the limit, and has learned that batches up to `limit` rows pay."""
     growth = Growth(most)
@@ -155,7 +171,7 @@ async def standing(
     if limit < most:
         growth.record(2 * limit, 1e12)
     policy.setdefault("inline_limit", 0.0)
-    stand = Stand(model, BatchPolicy(max_rows=most, **policy), growth, cost)
+    stand = Stand(model, BatchPolicy(max_rows=most, **policy), growth, cost, pacer)
     try:
         yield stand
     finally:
@@ -163,6 +179,14 @@ async def standing(
             model.release()
         await stand.batcher.close()
         stand.pool.shutdown()
+
+
+def known(nanoseconds: float) -> Cost:
+    """Whatever the size."""
+    cost = Cost()
+    for size in (0, *(1 << bit for bit in range(20))):
+        cost.record(size, nanoseconds)
+    return cost
 
 
 def y(outcome: Outcome) -> list[list[float]]:

@@ -13,7 +13,7 @@ from gateway.core.infer import InferRequest, InferResponse, Outcome
 from gateway.core.observe import Statistics
 from gateway.core.servable import ServableId
 from gateway.core.signature import Signature
-from gateway.models.batcher import BatchPolicy
+from gateway.models.batchpolicy import BatchPolicy
 from gateway.models.config import ModelConfig, QueuePolicy
 from gateway.models.cost import UNKNOWN
 from gateway.models.engine import batch_policy, onnx_engine

@@ -19,7 +19,8 @@ from gateway.core.infer import InferRequest
 from gateway.core.observe import Statistics
 from gateway.core.servable import Servable
 from gateway.dataplane import Dataplane
-from gateway.models.batcher import Batcher, BatchPolicy
+from gateway.models.batcher import Batcher
+from gateway.models.batchpolicy import BatchPolicy
 from gateway.models.config import ModelConfig, VersionPolicy
 from gateway.models.cost import Cost, Growth
 from gateway.models.manager import Engine, Handle, Manager, Mode

@@ -18,7 +18,8 @@ from gateway.core.servable import Servable
 from gateway.core.signature import Signature
 from gateway.core.tensor import DATA_TYPES, Array, TensorSpec
 from gateway.dataplane import Dataplane
-from gateway.models.batcher import Batcher, BatchPolicy
+from gateway.models.batcher import Batcher
+from gateway.models.batchpolicy import BatchPolicy
 from gateway.models.config import ModelConfig
 from gateway.models.cost import Cost, Growth
 from gateway.models.manager import Engine, Manager, Mode

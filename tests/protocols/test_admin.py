@@ -15,7 +15,7 @@ import uvicorn
 
 from gateway.control.follower import Follower
 from gateway.control.plane import ControlPlane
-from gateway.models.batcher import BatchPolicy
+from gateway.models.batchpolicy import BatchPolicy
 from gateway.models.engine import onnx_engine
 from gateway.models.manager import Manager
 from gateway.models.onnx import Runtime

@@ -25,7 +25,7 @@ from gateway.core.errors import NotFound, Unavailable
 from gateway.core.stream import Batch, Message
 from gateway.core.table import Table
 from gateway.dataplane import Dataplane
-from gateway.models.batcher import BatchPolicy
+from gateway.models.batchpolicy import BatchPolicy
 from gateway.models.engine import onnx_engine
 from gateway.models.manager import Manager
 from gateway.models.onnx import Runtime
