@@ -1,4 +1,4 @@
-"""Dead letters of a queue, given back; it ends with the last one that is there."""
+"""Dead letters of a queue, given back; it ends with the last one that was there when it began."""
 
 from __future__ import annotations
 
@@ -15,14 +15,16 @@ class RabbitLetters(RabbitSource):
     """An Input of the queue that the output writes to: it keeps none with its results."""
 
     def __init__(self, settings: RabbitOutput, context: Context, kept: bool) -> None:
-        if settings.exchange or not settings.routing_key:
+        queue = settings.redrive_from or ("" if settings.exchange else settings.routing_key)
+        if not queue:
             raise InvalidArgument(
-                "rabbitmq.exchange: dead letters are given back by a queue, named by routing_key alone"
+                "rabbitmq.redrive_from: dead letters are taken back from a queue, expected the one that the exchange"
+                " leads to"
             )
         given = RabbitInput(
             url=settings.url, password_file=settings.password_file, tls=settings.tls,
             heartbeat_seconds=settings.heartbeat_seconds,
-            connect_seconds=settings.connect_seconds, queue=settings.routing_key,
+            connect_seconds=settings.connect_seconds, queue=queue,
         )  # fmt: skip
         super().__init__(given, context, ends=True)
         self._records: Final = settings.dead_letters == "record"

@@ -152,6 +152,14 @@ class RabbitOutput(Broker, frozen=True, kw_only=True, forbid_unknown_fields=True
             " reason in its headers, as consumers of a dead-letter exchange expect it."
         ),
     ] = "letter"
+    redrive_from: Annotated[
+        str,
+        Meta(
+            description="The queue that `sluice streams redrive` takes dead letters from, where they are published to"
+            " an exchange; left out, the queue `routing_key`.",
+            max_length=255,
+        ),
+    ] = ""
     persistent: Annotated[bool, Meta(description="Messages outlive a restart of the broker.")] = True
     confirm_seconds: Annotated[
         float,

@@ -27,8 +27,11 @@ class RabbitSource:
     """An Input of one lane, the queue. Its epoch is that of the channel: delivery tags die with it."""
 
     def __init__(self, settings: RabbitInput, context: Context, *, ends: bool = False) -> None:
-        """ends: with the last message that is there"""
+        """ends: with the last message that was there when it began, so that it does not run after what comes back"""
         self._ends: Final = ends
+        #: how many of those are still to be acknowledged; None: it was not connected yet
+        self._owed: int | None = None
+        self._given = 0
         self._settings: Final = settings
         self._lane: Final = settings.queue
         self._link: Final = Link(settings)
@@ -54,12 +57,19 @@ class RabbitSource:
         wire.on_lost = self._lose
         await wire.call(commands.Basic.Qos(0, settings.prefetch, False))
         arguments: Any = settings.arguments() if settings.declare else {}
-        await wire.call(
+        declared: Any = await wire.call(
             commands.Queue.Declare(0, self._lane, passive=not settings.declare, durable=True, arguments=arguments)
         )
+        if self._owed is None:
+            self._owed = declared.message_count
         await wire.call(commands.Basic.Consume(0, self._lane, "", exclusive=settings.exclusive))
 
     async def read(self, credit: Credit) -> tuple[Batch, Token] | None:
+        most = credit.rows
+        if self._ends:
+            most = min(most, (self._owed or 0) - self._given)
+            if most <= 0:
+                return None
         while not self._inbox:
             wire = self._link.wire
             self._arrived.clear()
@@ -71,11 +81,12 @@ class RabbitSource:
         wire = self._link.wire
         taken: list[Delivery] = []
         size = 0
-        while self._inbox and len(taken) < credit.rows and size < credit.nbytes:
+        while self._inbox and len(taken) < most and size < credit.nbytes:
             delivery = self._inbox.popleft()
             size += len(delivery.body)
             taken.append(delivery)
         self._waiting -= size
+        self._given += len(taken)
         if self._held and self._waiting < LOW:
             self._held = False
             wire.hold(False)
@@ -86,6 +97,10 @@ class RabbitSource:
             raise Fenced(f"channel {token.epoch} of queue '{self._lane}' is closed, its messages come again")
         if token.position > self._acknowledged:
             self._link.wire.acknowledge(token.position)
+            if self._owed is not None:
+                # tags of a channel are numbers from 1 on
+                self._owed -= token.position - self._acknowledged
+                self._given -= token.position - self._acknowledged
             self._acknowledged = token.position
 
     async def lag(self) -> Mapping[str, Lag]:
@@ -104,7 +119,7 @@ class RabbitSource:
         self._epoch += 1
         self._origin = token_hex(6)
         self._inbox.clear()
-        self._waiting = self._acknowledged = 0
+        self._waiting = self._acknowledged = self._given = 0
         self._held = False
         self._arrived.set()
 

@@ -74,6 +74,56 @@ def test_who_asks_is_answered_and_poison_can_be_put_back(tmp_path: Path, rabbitm
         assert "it is no JSON object" in letters[0]["reason"]
 
 
+REDRIVEN = """\
+input: {rabbitmq: {url: URL, queue: ASKED, id: message_id}}
+decode: {format: json}
+map: {x: [a, b, c, {field: FIELD, default: 0}]}
+model: affine
+encode: {format: columns, fields: {n: id, y: 'y[0]'}}
+output: {sql: {url: 'sqlite:///results.db', table: results, id: id}}
+dead_letters: {rabbitmq: {url: URL, exchange: dead.SCORED, redrive_from: DEAD, dead_letters: record}}
+errors: {breaker: {share: 1}}
+"""
+
+
+def test_what_is_put_back_is_neither_lost_nor_twice_through_kills(
+    tmp_path: Path, rabbitmq: Queues, queues: list[str]
+) -> None:
+    """Letters of an exchange; killed before their records are published, before that is confirmed to the letters'
+    queue, and between two batches."""
+    asked, scored, dead = queues
+    with rabbitmq.channel() as channel:
+        channel.exchange_declare(f"dead.{scored}", "fanout", durable=True, auto_delete=False)
+        channel.queue_bind(dead, f"dead.{scored}")
+        for n in range(200):
+            body = json.dumps({"id": n, "a": n, "b": 0, "c": 0, "d": 0 if n % 2 else "wrong"}).encode()
+            channel.basic_publish(amqp.Message(body, delivery_mode=2, message_id=f"m{n}"), "", asked)
+    place = place_of(tmp_path, REDRIVEN.replace("FIELD", "d"), rabbitmq, queues)
+    with closing(sqlite3.connect(tmp_path / "results.db")) as database:
+        database.execute("CREATE TABLE results (id TEXT PRIMARY KEY, n INTEGER, y REAL)")
+        database.commit()
+        with running(place):
+            until(lambda: rabbitmq.depth(dead) == 100, what="100 dead letters")
+        # the stream is mended
+        mended = (place.folder / "double.yaml").read_text().replace("field: d,", "field: none,")
+        (place.folder / "double.yaml").write_text(mended)
+        for point in ("before-write", "after-write", "after-ack"):
+            # nothing waits in the input: only the redrive passes there, or what it put back
+            died = Running(place, "double.yaml", SLUICE_CRASH_AT=point)
+            until(died.ready, what="being ready")
+            died.sluice("redrive", "double")
+            assert died.process.wait(60) == -signal.SIGKILL, died.text()
+        with running(place) as process:
+            done = process.sluice("redrive", "double", "--json")
+            assert done.returncode == 0, done.stderr
+            until(lambda: database.execute("SELECT count(*) FROM results").fetchone() == (200,), what="200 results")
+        rows = database.execute("SELECT id, n, y FROM results").fetchall()
+    assert sorted(rows, key=lambda row: row[1]) == [(f"m{n}", n, 3.0 * n) for n in range(200)]
+    assert rabbitmq.depth(asked) == rabbitmq.depth(dead) == 0
+    with rabbitmq.channel() as channel:
+        channel.exchange_delete(f"dead.{scored}")
+
+
 EXACT = """\
 input: {rabbitmq: {url: URL, queue: ASKED, id: message_id}}
 decode: {format: json}

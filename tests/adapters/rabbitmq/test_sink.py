@@ -298,11 +298,37 @@ def test_letters_are_given_back_and_end_with_the_last(rabbitmq: Queues, rabbitmq
                 found += read[0].values
                 await letters.ack(read[1])
             assert found == [b"%d" % n for n in range(50)]
-        with pytest.raises(InvalidArgument, match="given back by a queue"):
+        with pytest.raises(InvalidArgument, match="redrive_from: dead letters are taken back from a queue"):
             adapter.letters(RabbitOutput(url=rabbitmq.url, exchange="e"), CONTEXT, False)
 
     asyncio.run(run())
     assert rabbitmq.depth(rabbitmq_queue) == 0
+
+
+def test_a_letter_that_comes_back_meanwhile_is_not_given_again(rabbitmq: Queues, rabbitmq_queue: str) -> None:
+    """Other processes score on, and what fails again comes to the same queue."""
+
+    async def run() -> None:
+        assert adapter.letters is not None
+        given = RabbitOutput(url=rabbitmq.url, exchange="e", redrive_from=rabbitmq_queue)
+        found: list[bytes | None] = []
+        broken = False
+        async with connected(sink(rabbitmq.url, rabbitmq_queue)) as out:
+            await out.write(rows(*[b"%d" % n for n in range(20)]))
+            async with connected(adapter.letters(given, CONTEXT, False)) as letters:
+                while (read := await letters.read(Credit(7, 1 << 20))) is not None:
+                    found += read[0].values
+                    await out.write(rows(*[b"again"] * len(read[0])))
+                    if len(found) == 14 and not broken:  # another connection goes on where this one was
+                        broken = True
+                        await letters.connect()
+                        del found[7:]
+                    else:
+                        await letters.ack(read[1])
+        assert found == [b"%d" % n for n in range(20)]
+
+    asyncio.run(run())
+    assert set(rabbitmq.bodies(rabbitmq_queue)) == {b"again"}
 
 
 @pytest.mark.parametrize(
