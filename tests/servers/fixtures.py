@@ -1,4 +1,6 @@
-"""One fixture a server, for the whole run: what an environment variable points at, else one of the run's own.
+"""Two fixtures a kind of server: one for the whole run, and one that the tests of a file may stop, kill and pause.
+
+That of the run is what an environment variable points at, else one of the run's own:
 
     SLUICE_TEST_POSTGRESQL   postgresql://user:password@host:port/database
     SLUICE_TEST_MARIADB      mysql://user:password@host:port/database
@@ -13,23 +15,25 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import pytest
-from servers.mariadb import MariaDatabases, MariaDB
-from servers.postgresql import Databases, PostgreSQL
 from servers.server import Missing, Server
 
 if TYPE_CHECKING:
-    from servers.kafka import Kafka, Topics
-    from servers.rabbitmq import Queues, RabbitMQ
+    from servers.mariadb import MariaDatabases
+    from servers.postgresql import Databases
+    from servers.rabbitmq import Queues
 
 #: server → why it is not there
 missing: dict[str, str] = {}
 
+S = TypeVar("S", bound=Server)
+
 
 @contextmanager
-def serving(name: str, server: type[Server]) -> Iterator[Server]:
+def serving(name: str, server: type[S]) -> Iterator[S]:
     """A server of the run's own. Skips the test where it is not installed; fails it in CI."""
     try:
         with server() as running:
@@ -41,23 +45,40 @@ def serving(name: str, server: type[Server]) -> Iterator[Server]:
         pytest.skip(f"{name}: {reason}")
 
 
-@pytest.fixture(scope="session")
-def postgresql() -> Iterator[Databases]:
-    """A server for the whole run. Tests that stop or pause one take `own_postgresql`."""
-    if url := os.environ.get("SLUICE_TEST_POSTGRESQL"):
-        yield Databases(url)
-        return
-    with serving("postgresql", PostgreSQL) as server:
-        assert isinstance(server, PostgreSQL)
-        yield server
+def of_the_run(kind: str, client: str, server: str) -> Any:
+    """`client` and `server`, classes of servers/<kind>.py: who speaks to a server by its address, and who runs one."""
+
+    @pytest.fixture(scope="session", name=kind)
+    def fixture() -> Iterator[Any]:
+        """One for the whole run. Tests that stop or pause one take the `own_…`."""
+        classes = import_module(f"servers.{kind}")  # its driver: only where it is needed
+        if address := os.environ.get(f"SLUICE_TEST_{kind.upper()}"):
+            yield getattr(classes, client)(address)
+            return
+        with serving(kind, getattr(classes, server)) as running:
+            yield running
+
+    return fixture
 
 
-@pytest.fixture(scope="module")
-def own_postgresql() -> Iterator[PostgreSQL]:
-    """A server that the tests of one file may stop, kill and pause; they leave it running."""
-    with serving("postgresql", PostgreSQL) as server:
-        assert isinstance(server, PostgreSQL)
-        yield server
+def of_the_file(kind: str, server: str) -> Any:
+    @pytest.fixture(scope="module", name=f"own_{kind}")
+    def fixture() -> Iterator[Any]:
+        """One that the tests of one file may stop, kill and pause; they leave it running."""
+        with serving(kind, getattr(import_module(f"servers.{kind}"), server)) as running:
+            yield running
+
+    return fixture
+
+
+postgresql = of_the_run("postgresql", "Databases", "PostgreSQL")
+own_postgresql = of_the_file("postgresql", "PostgreSQL")
+mariadb = of_the_run("mariadb", "MariaDatabases", "MariaDB")
+own_mariadb = of_the_file("mariadb", "MariaDB")
+kafka = of_the_run("kafka", "Topics", "Kafka")
+own_kafka = of_the_file("kafka", "Kafka")
+rabbitmq = of_the_run("rabbitmq", "Queues", "RabbitMQ")
+own_rabbitmq = of_the_file("rabbitmq", "RabbitMQ")
 
 
 @pytest.fixture
@@ -68,77 +89,12 @@ def postgresql_database(postgresql: Databases) -> Iterator[str]:
     postgresql.drop(url)
 
 
-@pytest.fixture(scope="session")
-def mariadb() -> Iterator[MariaDatabases]:
-    """A server for the whole run. Tests that stop or pause one take `own_mariadb`."""
-    if url := os.environ.get("SLUICE_TEST_MARIADB"):
-        yield MariaDatabases(url)
-        return
-    with serving("mariadb", MariaDB) as server:
-        assert isinstance(server, MariaDB)
-        yield server
-
-
-@pytest.fixture(scope="module")
-def own_mariadb() -> Iterator[MariaDB]:
-    """A server that the tests of one file may stop, kill and pause; they leave it running."""
-    with serving("mariadb", MariaDB) as server:
-        assert isinstance(server, MariaDB)
-        yield server
-
-
 @pytest.fixture
 def mariadb_database(mariadb: MariaDatabases) -> Iterator[str]:
     """The URL of an empty database, which goes with the test."""
     url = mariadb.database()
     yield url
     mariadb.drop(url)
-
-
-@pytest.fixture(scope="session")
-def kafka() -> Iterator[Topics]:
-    """A broker for the whole run. Tests that stop or pause one take `own_kafka`."""
-    from servers.kafka import Kafka, Topics  # librdkafka: only where it is needed
-
-    if address := os.environ.get("SLUICE_TEST_KAFKA"):
-        yield Topics(address)
-        return
-    with serving("kafka", Kafka) as server:
-        assert isinstance(server, Kafka)
-        yield server
-
-
-@pytest.fixture(scope="module")
-def own_kafka() -> Iterator[Kafka]:
-    """A broker that the tests of one file may stop, kill and pause; they leave it running."""
-    from servers.kafka import Kafka
-
-    with serving("kafka", Kafka) as server:
-        assert isinstance(server, Kafka)
-        yield server
-
-
-@pytest.fixture(scope="session")
-def rabbitmq() -> Iterator[Queues]:
-    """A broker for the whole run. Tests that stop or pause one take `own_rabbitmq`."""
-    from servers.rabbitmq import Queues, RabbitMQ
-
-    if url := os.environ.get("SLUICE_TEST_RABBITMQ"):
-        yield Queues(url)
-        return
-    with serving("rabbitmq", RabbitMQ) as server:
-        assert isinstance(server, RabbitMQ)
-        yield server
-
-
-@pytest.fixture(scope="module")
-def own_rabbitmq() -> Iterator[RabbitMQ]:
-    """A broker that the tests of one file may stop, kill and pause; they leave it running."""
-    from servers.rabbitmq import RabbitMQ
-
-    with serving("rabbitmq", RabbitMQ) as server:
-        assert isinstance(server, RabbitMQ)
-        yield server
 
 
 @pytest.fixture
