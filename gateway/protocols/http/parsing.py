@@ -16,6 +16,7 @@ from gateway.protocols.http.asgi import AsgiExchange, scope_of
 from gateway.protocols.http.connection import BODY, HEAD, IDLE
 from gateway.protocols.http.exchange import Denial, Exchange, Postponed
 from gateway.protocols.http.heads import Known
+from gateway.protocols.http.host import wrong_host
 from gateway.protocols.http.infer import InferExchange, infer_path
 from gateway.protocols.http.intake import Intake
 
@@ -126,8 +127,11 @@ class Parsing(Intake):
             return self.refuse(414, f"the request's URL exceeds {limits.url_bytes} bytes", "oversized")
         if self._received + self._chunk > limits.head_bytes and self._head_size() > limits.head_bytes:
             return self.refuse(431, f"the request's head exceeds {limits.head_bytes} bytes", "oversized")
+        fields = dict(headers)
+        if wrong := wrong_host(headers, fields, self._parser.get_http_version()):
+            return self.refuse(400, f"malformed HTTP request: {wrong}", "malformed")
         self._stage = BODY
-        self._fields = fields = dict(headers)
+        self._fields = fields
         self._target = self._infer_target()
         admission = self._admit()
         if admission is None:

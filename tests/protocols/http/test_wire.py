@@ -13,7 +13,7 @@ PATH = "/v2/models/affine/infer"
 
 
 def head(*lines: str) -> bytes:
-    return "\r\n".join([f"POST {PATH} HTTP/1.1", *lines, "", ""]).encode("latin-1")
+    return "\r\n".join([f"POST {PATH} HTTP/1.1", "Host: test", *lines, "", ""]).encode("latin-1")
 
 
 MALFORMED = {
@@ -49,9 +49,38 @@ MALFORMED = {
     "HTTP/2's preface": b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
     "TLS": b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + b"\0" * 100,
     "noise": bytes(range(256)),
+    "no host": GOOD.replace(b"Host: test\r\n", b""),
+    "two hosts": GOOD.replace(b"Host: test\r\n", b"Host: a\r\nhost: b\r\n"),
+    "the same host twice": GOOD.replace(b"Host: test\r\n", b"Host: test\r\nX-A: b\r\nHOST: test\r\n"),
+    "two hosts for another route": b"GET /v2/health/live HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n",
+    "no host for another route": b"GET /v2/health/live HTTP/1.1\r\n\r\n",
+    "two hosts in HTTP/1.0": b"GET /v2/health/live HTTP/1.0\r\nHost: a\r\nHost: b\r\n\r\n",
+    "a host with a path": GOOD.replace(b"Host: test", b"Host: test/v2"),
+    "a host with a user": GOOD.replace(b"Host: test", b"Host: me@test"),
+    "two hosts in one": GOOD.replace(b"Host: test", b"Host: test other"),
+    "a port that is none": GOOD.replace(b"Host: test", b"Host: test:80a"),
     "space in the URL": b"POST /v2/mod els/affine/infer HTTP/1.1\r\n\r\n",
     "NUL in the URL": b"POST /v2/models/affine\0/infer HTTP/1.1\r\n\r\n",
 }  # fmt: skip
+
+
+@pytest.mark.parametrize("host", [b"test", b"", b"a.b:8000", b"127.0.0.1:", b"[::1]:8000", b"a_b~%20!,;=:1", b"HOST"])
+def test_hosts_that_are_good(gateway: Server, host: bytes) -> None:
+    data = GOOD.replace(b"Host: test", b"Host: " + host)
+    with Raw(gateway.host) as client:
+        for _ in range(3):  # its head is remembered from the second time on
+            assert client.send(data).reply().status == 200
+        assert client.send(data.replace(b"Host: ", b"host:")).reply().status == 200
+        assert client.send(GOOD.replace(b"HTTP/1.1", b"HTTP/1.0").replace(b"Host: test\r\n", b"")).reply().status == 200
+
+
+def test_a_request_with_two_hosts_is_not_remembered_as_a_good_one(gateway: Server) -> None:
+    two = GOOD.replace(b"Host: test\r\n", b"Host: test\r\nHost: other\r\n")
+    for _ in range(3):
+        with Raw(gateway.host) as client:
+            assert client.send(GOOD).reply().status == 200
+            assert client.send(two).reply().status == 400
+            assert client.ends()
 
 
 @pytest.mark.parametrize("data", MALFORMED.values(), ids=MALFORMED)
@@ -254,7 +283,7 @@ def test_absolute_urls(gateway: Server) -> None:
             assert client.send(request(f"{prefix}/v2", method="GET")).reply().status == 200
         assert client.send(request("http://test", method="GET")).reply().status == 404
         assert client.send(request("ftp://test/v2", method="GET")).reply().status == 404
-        assert client.send(b"OPTIONS * HTTP/1.1\r\n\r\n").reply().status in (404, 405)
+        assert client.send(b"OPTIONS * HTTP/1.1\r\nHost:\r\n\r\n").reply().status in (404, 405)
 
 
 def test_connection_close(gateway: Server) -> None:
