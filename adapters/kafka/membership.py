@@ -20,6 +20,7 @@ from adapters.kafka.commits import Commits
 from adapters.kafka.cut import cut
 from adapters.kafka.failure import FAILURES, NoTopicError, failure
 from adapters.kafka.fetched import Fetched
+from adapters.kafka.frame import receive_in_place
 from adapters.kafka.lane import Lane
 from adapters.kafka.output import KafkaOutput
 from adapters.kafka.position import lane_of, offset_of
@@ -79,6 +80,7 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka h
     async def start(self) -> None:
         """Raises what aiokafka does, and NoTopicError."""
         quiet()
+        receive_in_place()
         async with asyncio.timeout(self._settings.request_timeout):
             await self.consumer.start()
             there = await self.consumer.topics()
