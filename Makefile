@@ -7,7 +7,7 @@ PIP := $(BIN)/pip --quiet --disable-pip-version-check
 GRPC_TOOLS := github.com/fullstorydev/grpcurl/cmd/grpcurl@v1.9.4 github.com/grpc-ecosystem/grpc-health-probe@v0.4.61 \
 	github.com/summerwind/h2spec/cmd/h2spec@v2.2.1+incompatible
 
-.PHONY: run test check format bench bench-grpc bench-peers bench-reload bench-workers bench-streams chaos protos constraints clean
+.PHONY: run test check format bench bench-auth bench-grpc bench-peers bench-reload bench-workers bench-streams chaos protos constraints clean
 
 run: $(READY)  ## serve a demo and drive a canary through it
 	$(BIN)/sluice demo
@@ -32,6 +32,10 @@ format: $(READY)
 bench: $(READY)  ## limits and Sluice, side by side; under three minutes
 	tools/debian wrk:wrk
 	$(BIN)/python -m loadtests.bench $(ARGS)
+
+bench-auth: $(READY)  ## an API key with every request, and without; under two minutes
+	tools/debian wrk:wrk
+	$(BIN)/python -m loadtests.auth $(ARGS)
 
 bench-grpc: $(READY)  ## gRPC and grpcio's own echo, side by side; under two minutes
 	tools/debian h2load:nghttp2-client

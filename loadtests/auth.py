@@ -35,7 +35,7 @@ def main() -> None:
     folder = prepare()
     report = Report("What it costs to say who asks")
     found: dict[int, Pairs] = {connections: [] for connections in CONNECTIONS}
-    for number in range(2 if arguments.quick else 6):
+    for number in range(2 if arguments.quick else 5):
         _measure(folder, found)
         told = ", ".join(f"{each} connections {pairs[-1][0].rate:,.0f}/s" for each, pairs in found.items())
         print(f"start {number + 1}: {told}", file=sys.stderr)
@@ -72,7 +72,7 @@ def _measure(folder: Folder, found: dict[int, Pairs]) -> None:
         for connections, pairs in found.items():
             for number in range(4):
                 turns = asked if number % 2 else asked[::-1]
-                samples = {server.name: apply(server, sent, connections, 2) for server, sent in turns}
+                samples = {server.name: apply(server, sent, connections, 1) for server, sent in turns}
                 pairs.append((samples["closed"], samples["open"]))
 
 
