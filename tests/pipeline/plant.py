@@ -100,7 +100,7 @@ class Plant:
         self.sink = memory.Topic(f"{self.name}.out")
         self.dead = memory.Topic(f"{self.name}.dead")
         for topic in (self.source, self.sink, self.dead):
-            memory._topics[topic.name] = topic
+            memory.add(topic)
 
     def put(self, count: int, *, keys: int = 5, lanes: int = 1, poison: int = 0) -> None:
         """All of a key in one lane."""
