@@ -70,6 +70,20 @@ def test_in_pieces_and_with_the_next_request_at_its_heels(gateway: Server) -> No
         assert [client.reply().status for _ in range(2)] == [200, 200]
 
 
+def test_of_any_size_on_a_connection_that_had_a_large_one(gateway: Server) -> None:
+    with Raw(gateway.host) as client:
+        for rows in (ROWS, ROWS, 1, 2_000, 1_024, 3, ROWS, 8_190, 1):
+            values = VALUES[:rows] + rows
+            assert doubled(client.send(binary(values)).reply(), values)
+        assert client.send(GOOD).reply().json["outputs"][0]["data"] == [2, 4, 6, 8]
+        values = VALUES[:2_000]
+        client.send(binary(values) + GOOD + binary(values) + GOOD)
+        assert doubled(client.reply(), values)
+        assert client.reply().status == 200
+        assert doubled(client.reply(), values)
+        assert client.reply().status == 200
+
+
 def test_one_that_stops_coming_is_told_so(gateway: Server) -> None:
     request = binary(VALUES)
     with Raw(gateway.host) as client:
