@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import os
 import resource
 import signal
@@ -15,7 +16,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from gateways import put, running
+from gateways import OPENED, put, running
 from onnx import TensorProto, helper
 from rawhttp import Raw, request
 
@@ -35,6 +36,29 @@ def identity() -> bytes:
 def models(tmp_path: Path) -> Path:
     put(tmp_path / "models", "same", 1, identity())
     return tmp_path / "models"
+
+
+def test_what_a_killed_gateway_left_is_removed_by_the_next(
+    models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    temporary = tmp_path / "tmp"
+    temporary.mkdir()
+    monkeypatch.setenv("TMPDIR", str(temporary))
+    brought = {"parameters": {"config": "{}", "file:1/model.onnx": base64.b64encode(identity()).decode()}}
+    with ExitStack() as stack:
+        settings = {"control_mode": "explicit", "grpc_port": "off", **OPENED}
+        alive = stack.enter_context(running(models, tmp_path / "alive", **settings))
+        killed = stack.enter_context(running(models, tmp_path / "killed", **settings))
+        for server in (alive, killed):
+            httpx.post(f"{server.rest}/v2/repository/models/fresh/load", json=brought).raise_for_status()
+        assert len(list(temporary.glob("sluice-*"))) == 2
+        killed.process.kill()
+        killed.process.wait()
+        next_ = stack.enter_context(running(models, tmp_path / "next", **settings))
+        assert "removed 1 temporary folders of processes that were killed" in next_.log()
+        assert len(list(temporary.glob("sluice-*"))) == 1, "who lives keeps theirs"
+        assert httpx.post(f"{alive.rest}/v2/repository/models/fresh/load", json=brought).status_code == 200
+    assert not list(temporary.glob("sluice-*"))
 
 
 @contextmanager

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import resource
 from typing import Final
 
 import msgspec
 import uvloop
 
+from gateway.models.staging import sweep
 from gateway.settings import Settings, granted
 from gateway.telemetry import logs
+
+logger = logging.getLogger("sluice")
 
 #: files that are open beside connections
 OTHER_FILES: Final = 512
@@ -20,6 +24,7 @@ def run(settings: Settings) -> int:
     """Serves until SIGTERM or SIGINT, and returns the exit code. Raises SluiceError where it cannot start."""
     logs.configure(settings.log.format, settings.log.level, settings.access_log)
     allow_files(settings.limits.connections + OTHER_FILES)
+    tidy()
     count = granted() if settings.workers == "auto" else settings.workers
     if count == 1:
         from gateway.app.alone import serve
@@ -29,6 +34,12 @@ def run(settings: Settings) -> int:
         settings = msgspec.structs.replace(settings, workers=count)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(serve(settings))
+
+
+def tidy() -> None:
+    """Whoever was killed left the files of its models behind."""
+    if removed := sweep():
+        logger.info("removed %d temporary folders of processes that were killed", removed)
 
 
 def allow_files(wanted: int) -> None:

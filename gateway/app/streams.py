@@ -14,7 +14,7 @@ import uvloop
 
 from gateway.app import ports
 from gateway.app.engine import settle_memory
-from gateway.app.run import OTHER_FILES, allow_files
+from gateway.app.run import OTHER_FILES, allow_files, tidy
 from gateway.app.security import Security
 from gateway.app.stop import Stop, end
 from gateway.app.streamset import StreamSet
@@ -37,6 +37,7 @@ def run(settings: Settings, references: Sequence[str], streams: Sequence[Stream]
     """
     logs.configure(settings.log.format, settings.log.level, settings.access_log)
     allow_files(OTHER_FILES)
+    tidy()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(serve(settings, references, streams))
 

@@ -9,6 +9,10 @@ from typing import Final
 from gateway.codecs.binary import Buffer
 from gateway.core.errors import InvalidArgument, TooLarge, Unsupported
 
+#: that code the large bodies of a port: others than those that loads and the store wait for, and so few that the bodies
+#: which come out at the same time are few, however many are sent
+THREADS: Final = 2
+
 _WINDOW: Final = {b"gzip": 31, b"x-gzip": 31, b"deflate": 15}
 
 

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
 import shutil
 import tempfile
 from collections.abc import Mapping
 from hashlib import blake2b
 from pathlib import Path
+from typing import Final
 
 from gateway.core.errors import InvalidArgument
 from gateway.models.names import check_model
 from gateway.models.repository import ModelFolder, read_folder
+
+PREFIX: Final = "sluice-"
+#: no model is called so
+OWNER: Final = ".owner"
 
 
 class Staged:
@@ -27,8 +34,10 @@ class Staged:
         check_model(name)
         self.digest = _digest(files)
         checked = {_checked(path): content for path, content in files.items()}
-        self._home = Path(tempfile.mkdtemp(prefix="sluice-"))  # mode 0700
+        self._home = Path(tempfile.mkdtemp(prefix=PREFIX))  # mode 0700
+        self._owned = -1
         try:
+            self._owned = _own(self._home)
             self.folder = self._write(name, checked)
         except BaseException:
             self.remove()
@@ -54,6 +63,43 @@ class Staged:
 
     def remove(self) -> None:
         shutil.rmtree(self._home, ignore_errors=True)
+        if self._owned >= 0:
+            os.close(self._owned)
+            self._owned = -1
+
+
+def sweep() -> int:
+    """Removes what processes that were killed have left behind; returns how many folders. Blocks on the disk.
+
+    Whose owner lives is locked by him, and what has no such lock is somebody else's.
+    """
+    removed = 0
+    for home in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
+        try:
+            if home.is_symlink() or home.stat().st_uid != os.geteuid():
+                continue
+            owned = os.open(home / OWNER, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
+        except OSError:
+            continue
+        try:
+            fcntl.flock(owned, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            continue
+        else:
+            shutil.rmtree(home, ignore_errors=True)
+            removed += 1
+        finally:
+            os.close(owned)
+    return removed
+
+
+def _own(home: Path) -> int:
+    """A lock that the kernel gives up when this process dies. It has its name from when on it is held: so that nobody
+    finds it free before."""
+    number, made = tempfile.mkstemp(dir=home, prefix=".")
+    fcntl.flock(number, fcntl.LOCK_EX)
+    Path(made).rename(home / OWNER)
+    return number
 
 
 def _checked(path: str) -> tuple[str, ...]:

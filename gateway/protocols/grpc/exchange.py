@@ -242,7 +242,8 @@ class Call(Stream):
 
     async def _decompress_rest(self, decompressor: Decompressor) -> None:
         try:
-            body = await asyncio.to_thread(decompressor.rest)
+            loop = asyncio.get_running_loop()
+            body = await loop.run_in_executor(self.service.threads, decompressor.rest)
         except SluiceError as error:
             self.fail(error)
             return

@@ -7,10 +7,12 @@ import logging
 import socket
 import ssl
 from collections.abc import Callable, Coroutine
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
 from gateway import pb
+from gateway.codecs.compression import THREADS
 from gateway.core.errors import SluiceError, Unsupported
 from gateway.protocols.grpc import health, reflection, service
 from gateway.protocols.grpc.entrance import Entrance
@@ -79,6 +81,7 @@ class CallService(Service[Head]):
         super().__init__(options.wire)
         self.entrance = entrance
         self.coding = options.coding
+        self.threads: Final = ThreadPoolExecutor(THREADS, thread_name_prefix="sluice-coding")
         self.min_compressed = options.min_compressed
         self.most_held = options.held_bytes
         #: bytes of messages that are not complete

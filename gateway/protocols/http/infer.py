@@ -212,7 +212,7 @@ class InferExchange(Exchange):
             else:
                 self._finish_error(self._told(error))
 
-        self.wire.loop.run_in_executor(None, work).add_done_callback(finished)
+        self.wire.loop.run_in_executor(self.wire.service.coding, work).add_done_callback(finished)
 
 
 def _json_length(value: bytes, body: Buffer, limit: int) -> int:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections import defaultdict
 from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from gateway.codecs.compression import THREADS
 from gateway.codecs.wishes import Regions
 from gateway.dataplane import Dataplane
 from gateway.protocols.http.heads import Heads
@@ -76,6 +78,7 @@ class Service:
         self.regions = regions
         self.limits = limits or Limits()
         self.compression = compression or Compression()
+        self.coding = ThreadPoolExecutor(THREADS, thread_name_prefix="sluice-coding")
         self.tracer = tracer
         self.access_log = access_log
         #: whether anybody wants to hear of each request

@@ -8,6 +8,7 @@ import gzip
 import json
 import struct
 import zlib
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,8 @@ from gateways import Server
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rawhttp import Raw, infer, request, tensor
+
+from gateway.codecs.compression import THREADS
 
 MIB = 1 << 20
 PATH = "/v2/models/affine/infer"
@@ -225,6 +228,21 @@ def test_many_bombs_at_once(gateway: Server) -> None:
     with Raw(gateway.host) as client:
         client.send(one * 20 + GOOD)
         assert [client.reply().status for _ in range(21)] == [413] * 20 + [200]
+
+
+def test_bodies_that_are_decompressed_at_the_same_time_are_few(gateway: Server) -> None:
+    """And have threads of their own: loads and the store do not wait for them."""
+    before = _threads(gateway)
+    bomb, _ = BOMBS["gzip"]
+    one = request(PATH, bomb, "Content-Encoding: gzip", "Inference-Header-Content-Length: 0")
+    with ExitStack() as stack:
+        clients = [stack.enter_context(Raw(gateway.host)).send(one) for _ in range(16)]
+        assert [client.reply().status for client in clients] == [413] * 16
+    assert _threads(gateway) - before <= THREADS
+
+
+def _threads(gateway: Server) -> int:
+    return len(list(Path(f"/proc/{gateway.process.pid}/task").iterdir()))
 
 
 def test_unknown_codings(gateway: Server) -> None:
