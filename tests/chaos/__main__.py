@@ -22,7 +22,8 @@ from typing import Final
 
 from chaos.controls import CONTROLS, caught
 from chaos.faults import Fault, faults_of
-from chaos.pipelines import PIPELINES, Servers
+from chaos.pipelines import PIPELINES
+from chaos.pipelines.servers import Servers
 from chaos.records import Scores
 from chaos.report import Report, Summary, aligned, report, table, verdict
 from chaos.round import Round, schedule
@@ -46,13 +47,12 @@ def main() -> int:
         folder = Path(made)
         make(folder)
         scores = Scores(folder / "tree")
-        jobs: list[Future[Report | bool]] = []
+        # most of a round is waiting, for a server that starts or a session that ends: several run at the same time
+        controls = [name for name in given.controls.split(",") if name]
+        jobs: list[Future[Report | bool]] = [pool.submit(judge_the_judge, controls, folder, scores, given.seed)]
         for number, name in enumerate(names):
             count = given.faults // len(names) + (number < given.faults % len(names))
             jobs.append(pool.submit(torment, name, folder, scores, count, given.seed, given.only))
-        # most of a round is waiting, for a server that starts or a session that ends: several run at the same time
-        controls = [name for name in given.controls.split(",") if name]
-        jobs.insert(0, pool.submit(judge_the_judge, controls, folder, scores, given.seed))
         outcomes = list(_told(jobs))
     reports = [outcome for outcome in outcomes if isinstance(outcome, Report)]
     good = all(outcome.good if isinstance(outcome, Report) else outcome for outcome in outcomes)

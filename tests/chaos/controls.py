@@ -11,7 +11,9 @@ from typing import Final
 from chaos.broken import TAKING_OVER, WRITING
 from chaos.faults import CRASHES, OTHERS, Fault
 from chaos.gate import Gate
-from chaos.pipelines import KafkaAtLeastOnce, KafkaExactlyOnce, KafkaToPostgreSQL, Pipeline, Servers
+from chaos.pipelines.kafka import KafkaAtLeastOnce, KafkaExactlyOnce, KafkaToPostgreSQL
+from chaos.pipelines.pipeline import Pipeline
+from chaos.pipelines.servers import Servers
 from chaos.records import Scores
 from chaos.round import Round
 

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
-from chaos.pipelines import Pipeline
+from chaos.pipelines.pipeline import Pipeline
 
 from gateway.pipeline.crashpoint import POINTS
 

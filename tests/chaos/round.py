@@ -12,7 +12,7 @@ from pathlib import Path
 from types import TracebackType
 
 from chaos.faults import CRASH, Fault
-from chaos.pipelines import Pipeline, clear
+from chaos.pipelines.pipeline import Pipeline
 from chaos.records import Scores, Sent
 from chaos.worker import Worker
 from oracle import Verdict
@@ -45,7 +45,8 @@ class Round:
         self.tally = Tally()
         #: the last fault met records in flight
         self.struck = False
-        self.state = clear(state)
+        self.state = state
+        state.mkdir()
         file = state / f"{pipeline.name}.yaml"
         file.write_text(json.dumps(pipeline.document()))
         self._settings = state / "sluice.yaml"

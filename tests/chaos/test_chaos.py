@@ -9,8 +9,10 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+from chaos.controls import CONTROLS, caught
 from chaos.faults import faults_of
-from chaos.pipelines import PIPELINES, Servers
+from chaos.pipelines import PIPELINES
+from chaos.pipelines.servers import Servers
 from chaos.records import Scores
 from chaos.round import Round
 from servers.fixtures import missing
@@ -39,6 +41,20 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("models")
     make(folder)
     return folder / "tree"
+
+
+@pytest.mark.timeout(240)
+def test_a_broken_pipeline_is_caught(servers: Servers, models: Path, tmp_path: Path) -> None:
+    """One of them: the others are judged by `make chaos`."""
+    (tmp_path / "tree").symlink_to(models)
+    try:
+        found, told = caught(CONTROLS["does-not-fence-by-partition"], servers, tmp_path, Scores(models), 1)
+    except Missing as reason:
+        if os.environ.get("CI") == "true":
+            raise
+        missing["negative controls"] = str(reason)
+        pytest.skip(str(reason))
+    assert found, told
 
 
 @pytest.mark.timeout(240)

@@ -1,0 +1,72 @@
+"""A pipeline that is tormented: real systems at both ends, and everything that came out of it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+from chaos.pipelines.servers import Servers
+from chaos.proxy import Proxy
+from chaos.records import COLUMNS, Record
+from oracle import Result
+from servers.server import Server
+
+_ID = re.compile(r'"id": (\d+)')
+FIELDS = {"id": "id", "score": "output_probability[1]", "version": "$version"}
+#: small batches, so that many are in flight; quick retries, so that a round is short
+COMMON: dict[str, Any] = {
+    "map": {"X": list(COLUMNS)},
+    "model": "T",
+    "batching": {"rows": 40},
+    "errors": {"backoff": {"initial": 0.05, "longest": 0.5}, "breaker": {"share": 1}, "stalled": 8, "settle": 3},
+    "drain": 5,
+}
+
+
+class Pipeline:
+    """`exactly_once` and `ordered` are what it claims, per record and within a key.
+
+    server, proxy   what faults may strike besides the worker; None where there is none
+    chunk           records that are sent for one fault: more than are done by the time that it strikes
+    """
+
+    name: ClassVar[str]
+    exactly_once: ClassVar[bool] = True
+    ordered: ClassVar[bool] = False
+    chunk: ClassVar[int] = 400
+
+    def __init__(self, servers: Servers, folder: Path) -> None:
+        self.server: Server | None = None
+        self.proxy: Proxy | None = None
+        self.folder = folder
+        self.sent = 0
+
+    def document(self) -> dict[str, Any]:
+        raise NotImplementedError
+
+    def send(self, records: Sequence[Record]) -> None:
+        raise NotImplementedError
+
+    def waiting(self) -> int:
+        """Records that nothing came of yet."""
+        raise NotImplementedError
+
+    def results(self) -> list[Result]:
+        raise NotImplementedError
+
+    def dead(self) -> list[str]:
+        raise NotImplementedError
+
+
+def id_of(letter: bytes | str) -> str:
+    """Of the record that a dead letter holds, whose JSON may end anywhere."""
+    text = letter.decode() if isinstance(letter, bytes) else letter
+    found = _ID.search(text.replace("\\", "").replace('""', '"'))
+    assert found is not None, text
+    return found[1]
+
+
+def result_of(document: Any) -> Result:
+    return Result(str(document["id"]), document["version"], document["score"])

@@ -1,0 +1,32 @@
+"""The schedule of a run: the same seed gives the same faults, and every crash point has its share."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+
+from chaos.faults import CRASH, CRASHES, NETWORK, OTHERS, SERVER
+from chaos.round import schedule
+
+EVERY = [*CRASHES, *OTHERS, *SERVER, *NETWORK]
+
+
+def test_a_seed_is_repeatable() -> None:
+    assert schedule(EVERY, 28, random.Random(1)) == schedule(EVERY, 28, random.Random(1))
+    assert schedule(EVERY, 28, random.Random(1)) != schedule(EVERY, 28, random.Random(2))
+
+
+def test_half_of_it_are_crashes_each_as_often_as_the_others() -> None:
+    for count in (28, 29, 200):
+        found = Counter(schedule(EVERY, count, random.Random(count)))
+        assert found.total() == count
+        crashes = [found[name] for name in CRASHES]
+        others = [times for name, times in found.items() if not name.startswith(CRASH)]
+        assert sum(crashes) == count // 2
+        assert max(crashes) - min(crashes) <= 1
+        assert max(others) - min(others) <= 1
+
+
+def test_one_kind_alone_makes_the_whole() -> None:
+    assert Counter(schedule(list(CRASHES), 14, random.Random(1))) == dict.fromkeys(CRASHES, 2)
+    assert len(schedule(["kill -9"], 5, random.Random(1))) == 5
