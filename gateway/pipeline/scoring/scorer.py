@@ -74,6 +74,8 @@ class Scorer:
 
         A record that a codec breaks down on is found by halves: it is a dead letter, and not the end of the pipeline.
         """
+        if not len(batch):  # what came again was written before, all of it
+            return Scored(Batch((), ()), (), {})
         try:
             return await self._score(batch)
         except SluiceError:

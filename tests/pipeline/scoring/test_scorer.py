@@ -210,6 +210,17 @@ async def test_the_split_decides_by_key_else_id_and_each_result_says_who_answere
 
 
 @on_loop
+async def test_no_record_is_no_failure(tmp_path: Path) -> None:
+    """All of a batch that comes again may have been written before."""
+    async with site(tmp_path) as there:
+        for version in ("", "3"):
+            assert not len((await there.scorer(version).score(batch([]))).batch)
+        there.splits.replace("m", Split("salt", [("2", 50), ("3", 50)]))
+        scored = await there.scorer().score(batch([]))
+        assert (len(scored.batch), list(scored.rows), scored.errors) == (0, [], {})
+
+
+@on_loop
 async def test_a_version_that_is_named_wins_over_the_split(tmp_path: Path) -> None:
     async with site(tmp_path) as there:
         there.splits.replace("m", Split("salt", [("2", 1)]))
