@@ -10,6 +10,7 @@ from typing import Any
 from adapters.sql.address import Address
 from adapters.sql.connection import Row
 from adapters.sql.dialect import Change, Dialect, dialect
+from adapters.sql.own import check_letters
 from adapters.sql.pool import Pool
 from adapters.sql.schema import Layout
 from adapters.sql.settings import OutputSettings
@@ -54,7 +55,13 @@ class SqlLetters:
         purpose = f"sluice letters {self._pipeline}"
         self._pool = Pool(lambda: self._dialect.open(self._address, self._settings.limits, purpose), 2)
         field = "dead_letters" if self._kept else "table"
-        self._layout = await self._dialect.reflect(self._pool.open, self._table, self._settings.schema, field)
+        layout = await self._dialect.reflect(self._pool.open, self._table, self._settings.schema, field)
+        if self._kept:
+            check_letters(layout)
+        else:
+            layout.column(self._id, "id")
+            layout.column(self._settings.value, "value")
+        self._layout = layout
         self._last = None
 
     async def read(self, credit: Credit) -> tuple[Batch, Token] | None:

@@ -20,7 +20,7 @@ from sqlalchemy.pool import NullPool
 from adapters.sql.address import Address
 from adapters.sql.connection import Connection, Row
 from adapters.sql.dialect import Change, Dialect, Opener
-from adapters.sql.schema import Column, Kind, Layout, reflect
+from adapters.sql.schema import Column, Columns, Kind, Layout, reflect
 from adapters.sql.settings import Limits
 from gateway.core.errors import SluiceError
 from gateway.core.stream import DataError, Transient
@@ -155,7 +155,7 @@ class MariaDB(Dialect):
             await engine.dispose()
             connection.terminate()
         columns = {n: replace(column, collation=collations.get(n, "")) for n, column in layout.columns.items()}
-        return replace(layout, columns=columns)
+        return replace(layout, columns=Columns(name, columns))
 
     def quote(self, name: str) -> str:
         return "`" + name.replace("`", "``").replace("%", "%%") + "`"

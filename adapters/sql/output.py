@@ -11,6 +11,7 @@ from typing import Any
 from adapters.sql.address import Address
 from adapters.sql.connection import Connection
 from adapters.sql.dialect import Dialect, dialect
+from adapters.sql.own import check_letters
 from adapters.sql.poison import locate
 from adapters.sql.pool import Pool
 from adapters.sql.positions import Positions
@@ -65,12 +66,16 @@ class SqlOutput:
                     layout.require(name, field, (Kind.TEXT, Kind.BYTES, Kind.JSON, Kind.UUID, Kind.INTEGER))
             for name in settings.match:
                 layout.column(name, "match")
+            if settings.mode == "results":
+                match, field = (settings.match, "match") if settings.match else ((settings.id,), "id")
+                layout.require_unique(match, field)
             self._layout = layout
         await self._positions.prepare(self._pool)
         if name := settings.dead_letters:
             self._letters = await dialect.reflect_or_create(
                 self._pool, name, settings.schema, "dead_letters", dialect.dead_letters
             )
+            check_letters(self._letters)
 
     async def take_over(self, lane: str) -> tuple[int, Any]:
         if not self._settings.positions:

@@ -7,6 +7,7 @@ from typing import Any
 
 from adapters.sql.connection import Connection
 from adapters.sql.dialect import Dialect
+from adapters.sql.own import check_positions
 from adapters.sql.pool import Pool
 from gateway.core.errors import Internal
 from gateway.core.stream import Fenced, Token
@@ -25,7 +26,8 @@ class Positions:
     async def prepare(self, pool: Pool) -> None:
         if self._name:
             dialect = self._dialect
-            await dialect.reflect_or_create(pool, self._name, self._schema, "positions", dialect.positions)
+            layout = await dialect.reflect_or_create(pool, self._name, self._schema, "positions", dialect.positions)
+            check_positions(layout)
 
     async def take_over(self, connection: Connection, lane: str) -> tuple[int, Any]:
         epoch, position = await self._dialect.take_over(connection, self._table, self._pipeline, lane)

@@ -16,7 +16,7 @@ from sqlalchemy.pool import NullPool
 from adapters.sql.address import Address
 from adapters.sql.connection import Connection, Row
 from adapters.sql.dialect import Change, Dialect, Opener
-from adapters.sql.schema import Kind, Layout, reflect
+from adapters.sql.schema import Columns, Kind, Layout, reflect
 from adapters.sql.settings import Limits
 from gateway.core.errors import SluiceError
 from gateway.core.stream import DataError, Transient
@@ -123,7 +123,7 @@ class PostgreSQL(Dialect):
             await engine.dispose()
             connection.terminate()
         columns = {n: replace(column, type=names.get(n, column.type)) for n, column in layout.columns.items()}
-        return replace(layout, columns=columns)
+        return replace(layout, columns=Columns(name, columns))
 
     def quote(self, name: str) -> str:
         return '"' + name.replace('"', '""') + '"'

@@ -45,6 +45,16 @@ class SqlRedrive:
         self._records, self._marked = Records(settings, layout, dialect), layout
         if settings.mode == "anti-join":
             self._marked = await dialect.reflect(self._pool.open, *settings.results_table(), "results")
+        if not settings.delete:
+            self._marked.column(settings.status.column, "status.column")
+            if settings.status.reason:
+                self._marked.column(settings.status.reason, "status.reason")
+            for name in (*self._records.ids, settings.version):
+                if name:
+                    self._marked.column(name, "id")
+        if settings.mode in ("lease", "anti-join"):
+            self._marked.column(settings.lease.until, "lease.until")
+            self._marked.column(settings.lease.token, "lease.token")
 
     async def write(self, rows: Rows, dead: Sequence[DeadLetter] = ()) -> None:
         """Raises DataError for a record whose row is not there."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from enum import Enum
@@ -50,22 +50,37 @@ class Column:
     collation: str = ""
 
 
+class Columns(dict[str, Column]):
+    """Of a table, by name. Of one that is not there it raises Transient, because it may come back."""
+
+    def __init__(self, table: str, columns: Mapping[str, Column]) -> None:
+        super().__init__(columns)
+        self._table = table
+
+    def __missing__(self, name: str) -> Column:
+        raise Transient(f"table '{self._table}' has no column '{name}'{_hint(name, self)}")
+
+
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """A table. `first_indexed` are the columns that an index begins with."""
+    """A table. `first_indexed` are the columns that an index begins with.
+
+    unique  what no two rows agree in: the primary key, and others; None where nobody knows, as of a view
+    """
 
     name: str
     schema: str
-    columns: Mapping[str, Column]
+    columns: Columns
     key: tuple[str, ...]
     first_indexed: frozenset[str]
+    unique: tuple[frozenset[str], ...] | None = None
 
     def column(self, name: str, field: str) -> Column:
         """`field` is the setting that named it. Raises Transient, because a column may come back."""
-        found = self.columns.get(name)
-        if found is None:
-            raise Transient(f"{field}: table '{self.name}' has no column '{name}'{_hint(name, self.columns)}")
-        return found
+        try:
+            return self.columns[name]
+        except Transient as error:
+            raise Transient(f"{field}: {error.message}") from None
 
     def require(self, name: str, field: str, kinds: Iterable[Kind]) -> Column:
         found = self.column(name, field)
@@ -73,6 +88,19 @@ class Layout:
             wanted = " or ".join(kind.value for kind in kinds)
             raise Transient(f"{field}: column '{name}' of '{self.name}' is {found.type}; expected {wanted}")
         return found
+
+    def require_unique(self, names: Sequence[str], field: str) -> None:
+        """A row is told by these columns: where no key of the table says so, repeats would be rows of their own.
+
+        Raises Transient.
+        """
+        if self.unique is None or frozenset(names) in self.unique:
+            return
+        keys = "; ".join(", ".join(sorted(key)) for key in self.unique) or "none"
+        raise Transient(
+            f"{field}: table '{self.name}' has no primary key or unique index of ({', '.join(names)}), "
+            f"so that a repeat could not replace its row; found: {keys}"
+        )
 
 
 def reflect(connection: Engine, name: str, schema: str, field: str) -> Layout:
@@ -84,13 +112,15 @@ def reflect(connection: Engine, name: str, schema: str, field: str) -> Layout:
         with warnings.catch_warnings(action="ignore", category=SAWarning):
             found = inspector.get_columns(name, schema=where)
         key = inspector.get_pk_constraint(name, schema=where)["constrained_columns"]
-        indexes = inspector.get_indexes(name, schema=where)
+        # SQLite keeps what is UNIQUE by such an index, however the table's SQL says it
+        auto = {"include_auto_indexes": True} if connection.dialect.name == "sqlite" else {}
+        indexes = inspector.get_indexes(name, schema=where, **auto)
     except NoSuchTableError:
         known = [*inspector.get_table_names(schema=where), *inspector.get_view_names(schema=where)]
         place = f"schema '{schema}'" if schema else "the database"
         raise NoTable(f"{field}: {place} has no table '{name}'{_hint(name, known)}") from None
     compiler = connection.dialect.type_compiler_instance
-    columns = {}
+    columns: dict[str, Column] = {}
     for each in found:
         type_ = each["type"]
         columns[each["name"]] = Column(
@@ -100,7 +130,23 @@ def reflect(connection: Engine, name: str, schema: str, field: str) -> Layout:
             bool(each["nullable"]),
         )
     first = {index["column_names"][0] for index in indexes if index["column_names"]} | set(key[:1])
-    return Layout(name, schema, columns, tuple(key), frozenset(column for column in first if column))
+    unique = [frozenset(key)] if key else []
+    unique += [
+        frozenset(column for column in index["column_names"] if column)
+        for index in indexes
+        # one of an expression, or of some rows only, says nothing of the others
+        if index["unique"] and all(index["column_names"]) and not _is_partial(index)
+    ]
+    unique += [frozenset(each["column_names"]) for each in inspector.get_unique_constraints(name, schema=where)]
+    is_known = bool(unique) or name not in inspector.get_view_names(schema=where)
+    return Layout(
+        name, schema, Columns(name, columns), tuple(key), frozenset(column for column in first if column),
+        tuple(dict.fromkeys(unique)) if is_known else None,
+    )  # fmt: skip
+
+
+def _is_partial(index: Any) -> bool:
+    return any(name.endswith("_where") and what is not None for name, what in index.get("dialect_options", {}).items())
 
 
 def kind(type_: types.TypeEngine[Any]) -> Kind:
@@ -123,7 +169,10 @@ _KINDS: tuple[tuple[tuple[type[types.TypeEngine[Any]], ...], Kind], ...] = (
     ((types.Numeric,), Kind.DECIMAL),
     ((types.Date,), Kind.DATE),
     ((types.Time,), Kind.TIME),
-    ((types.LargeBinary, types.BINARY, types.VARBINARY), Kind.BYTES),
+    (
+        (types.LargeBinary, types.BINARY, types.VARBINARY, mysql.TINYBLOB, mysql.MEDIUMBLOB, mysql.LONGBLOB),
+        Kind.BYTES,
+    ),
     ((types.Uuid,), Kind.UUID),
     ((types.JSON,), Kind.JSON),
     ((types.String,), Kind.TEXT),
