@@ -69,6 +69,8 @@ class Report:
     figures: list[Figure] = field(default_factory=list)
     samples: dict[str, dict[str, list[Sample]]] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    #: whose versions matter besides those that all reports name
+    packages: Sequence[str] = ()
 
     def table(self) -> str:
         header = ["figure", "required", "measured (median)", "spread", ""]
@@ -80,10 +82,11 @@ class Report:
 
     def write(self, name: str) -> Path:
         """Both files, into ``loadtests/results``; returns the one for people."""
-        machine = _machine(self.cores)
+        machine = _machine(self.cores, self.packages)
         lines = [f"# {self.title}", "", *(f"{k}: {v}  " for k, v in machine.items()), "", self.table(), ""]
         lines += ["Ratios are of neighbouring runs in one round; the spread is over the rounds.", ""]
-        lines += [*(f"{note}\n" for note in self.notes), self.details(), ""]
+        lines += [f"{note}\n" for note in self.notes]
+        lines += [self.details(), ""] if self.samples else []
         RESULTS.mkdir(exist_ok=True)
         path = RESULTS / f"{name}.md"
         path.write_text("\n".join(lines))
@@ -113,7 +116,7 @@ def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def _machine(cores: str) -> dict[str, str]:
+def _machine(cores: str, packages: Sequence[str]) -> dict[str, str]:
     cpus = Path("/proc/cpuinfo").read_text()
     models = [line.partition(":")[2].strip() for line in cpus.splitlines() if line.startswith("model name")]
     return {
@@ -123,13 +126,13 @@ def _machine(cores: str) -> dict[str, str]:
         "cores used": cores,
         "system": f"Linux {platform.release()}, Python {platform.python_version()}",
         "load": _output("wrk", "--version").splitlines()[0].partition(" Copyright")[0],
-        "packages": ", ".join(f"{name} {version}" for name, version in _versions()),
+        "packages": ", ".join(f"{name} {version}" for name, version in _versions(packages)),
         "command": " ".join(["python", "-m", f"loadtests.{Path(sys.argv[0]).stem}", *sys.argv[1:]]),
     }
 
 
-def _versions() -> Iterable[tuple[str, str]]:
-    for name in _PACKAGES:
+def _versions(more: Sequence[str]) -> Iterable[tuple[str, str]]:
+    for name in (*_PACKAGES, *more):
         try:
             yield name, metadata.version(name)
         except metadata.PackageNotFoundError:

@@ -162,9 +162,13 @@ async def fill(url: str, queue: str, records: int) -> None:
 
     output = RabbitSink(RabbitOutput(url=url, routing_key=queue), Context("bench"))
     await output.connect()
-    given = batch(texts(), ROWS)
-    for number in range(records // ROWS):
-        await output.write(Rows(given, Token("", 0, number)))
+    given, left = batch(texts(), ROWS), iter(range(records // ROWS))
+
+    async def write() -> None:
+        for number in left:
+            await output.write(Rows(given, Token("", 0, number)))
+
+    await asyncio.gather(*(write() for _ in range(4)))
     await output.close()
 
 
