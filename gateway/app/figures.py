@@ -26,8 +26,8 @@ class Figures:
         own = dict(self._manager.statistics())
         if self._streams is None:
             return own
-        await self._streams.collect()
-        found = self._streams.tally.statistics()
+        await self._streams.reports.collect()
+        found = self._streams.reports.tally.statistics()
         for key, counted in own.items():
             add(found.setdefault(key, Statistics()), pack(counted))
         return found
@@ -35,5 +35,5 @@ class Figures:
     async def page(self, metrics: Metrics) -> bytes:
         if self._streams is None:
             return metrics.render()
-        await self._streams.collect()
-        return self._streams.tally.page(metrics.collect(), NAME).render()
+        await self._streams.reports.collect()
+        return self._streams.reports.tally.page(metrics.collect(), NAME).render()

@@ -7,17 +7,15 @@ import logging
 import socket
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from contextlib import suppress
 from functools import partial
 from typing import Any, Final
 
-import msgspec
-
 from gateway.control.channel import Channel, Gone
 from gateway.control.member import Member
-from gateway.control.report import Report, Tally
+from gateway.control.report import Tally
+from gateway.control.reports import Reports
 from gateway.control.silence import watch
-from gateway.control.slot import Slot, birth
+from gateway.control.slot import Slot, birth, restarts
 from gateway.control.spawn import spawn
 from gateway.core.errors import NotFound, SluiceError, Unavailable
 from gateway.settings import Settings, SettingsError
@@ -27,8 +25,6 @@ logger = logging.getLogger("sluice.streams")
 
 #: seconds beyond the longest drain of a stream that a worker has to end in
 LAST_WORDS: Final = 40.0
-#: seconds that a reader waits for a worker's numbers
-PATIENCE: Final = 1.0
 
 
 class StreamWorkers:
@@ -40,7 +36,7 @@ class StreamWorkers:
     def __init__(self, settings: Settings, tally: Tally) -> None:
         """`tally` hears what each of them counts."""
         self._settings = settings
-        self.tally: Final = tally
+        self.reports: Final = Reports(tally, "stream", self._members)
         self._slots: list[Slot] = []
         self._tasks: list[asyncio.Task[None]] = []
         self._everybody: set[Member] = set()
@@ -84,11 +80,7 @@ class StreamWorkers:
             states[member.state] += 1
         slots = {member.slot for member in self._everybody if not member.dismissed}
         states["down"] = sum(slot.number not in slots for slot in self._slots)
-        restarts: dict[str, int] = {}
-        for slot in self._slots:
-            for cause, count in slot.restarts.items():
-                restarts[cause] = restarts.get(cause, 0) + count
-        return Figures(states, restarts, {}, {})
+        return Figures(states, restarts(self._slots), {}, {})
 
     async def _watch(self) -> None:
         def settle() -> None:
@@ -102,7 +94,7 @@ class StreamWorkers:
         with theirs:
             process = await spawn("stream", slot.number, theirs, ())
         member = Member("stream", slot.number, process)
-        member.channel = Channel(slot.name, {"report": partial(self._hear, member)})
+        member.channel = Channel(slot.name, {"report": partial(self._heard, member)})
         self._everybody.add(member)
         await member.channel.start(ours)
         member.watch(self._forget)
@@ -112,34 +104,19 @@ class StreamWorkers:
         logger.info("stream worker %d (process %d) runs", member.slot, member.pid)
         return member
 
-    async def _hear(self, member: Member, body: Any) -> None:
-        member.spoke = True
-        if member.state != "ended":
-            self.tally.heard(member, f"stream-{member.slot}", msgspec.convert(body, Report))
+    async def _heard(self, member: Member, body: Any) -> None:
+        self.reports.heard(member, body)
 
     def _forget(self, member: Member) -> None:
         self._everybody.discard(member)
-        self.tally.ended(member)
+        self.reports.tally.ended(member)
 
-    async def collect(self) -> None:
-        """The tally is as of now; of one that does not answer its last report counts."""
-        await asyncio.gather(*(self._ask(slot.current) for slot in self._slots if slot.current is not None))
-
-    async def _ask(self, member: Member) -> None:
-        with suppress(SluiceError, TimeoutError):
-            async with asyncio.timeout(PATIENCE):
-                await self._hear(member, await member.call("report"))
+    def _members(self) -> list[Member]:
+        return [slot.current for slot in self._slots if slot.current is not None]
 
     async def _retire(self, member: Member) -> None:
-        member.state, member.dismissed = "draining", True
-        try:
-            async with asyncio.timeout(LAST_WORDS + self._settings.drain_timeout):
-                with suppress(SluiceError):
-                    await member.call("stop")
-                await member.ended.wait()
-        except TimeoutError:
-            member.kill("did not end in time")
-            await member.ended.wait()
+        member.state = "draining"
+        await member.dismiss("stop", LAST_WORDS + self._settings.drain_timeout)
 
     # ---- what an admin port asks
 
@@ -179,7 +156,7 @@ class StreamWorkers:
 
     async def _all(self, what: str, body: Any = None) -> dict[Member, Any]:
         """Raises what each of them raised, Unavailable where there is none."""
-        members = [slot.current for slot in self._slots if slot.current is not None]
+        members = self._members()
         answers = await asyncio.gather(*(member.call(what, body) for member in members), return_exceptions=True)
         found: dict[Member, Any] = {}
         for member, answer in zip(members, answers, strict=True):

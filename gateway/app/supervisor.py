@@ -108,7 +108,9 @@ class Supervisor:
             memory=memory,
         )
         self._streams = (
-            StreamWorkers(settings, self.workers.tally) if settings.streams and settings.stream_workers else None
+            StreamWorkers(settings, self.workers.reports.tally)
+            if settings.streams and settings.stream_workers
+            else None
         )
         self._source = Source(Repository(Path(settings.models)))
         self._folders: dict[str, ServedFolder] = {}
@@ -196,7 +198,7 @@ class Supervisor:
         await self._collect()
         own = fleet_page(self.workers.figures())
         write_denied(own, self._security.denials.counts)
-        return self.workers.tally.page(own).render()
+        return self.workers.reports.tally.page(own).render()
 
     async def _poll(self) -> None:
         """Follows the repository, for all workers: what two looks agree on."""
@@ -252,14 +254,14 @@ class Supervisor:
 
     async def _counted(self) -> Mapping[ServableId, Statistics]:
         await self._collect()
-        return self.workers.tally.statistics()
+        return self.workers.reports.tally.statistics()
 
     async def _collect(self) -> None:
         """The tally is as of now, of serving and of stream workers."""
         if self._streams is None:
-            await self.workers.collect()
+            await self.workers.reports.collect()
         else:
-            await asyncio.gather(self.workers.collect(), self._streams.collect())
+            await asyncio.gather(self.workers.reports.collect(), self._streams.reports.collect())
 
     async def _set_logging(self, body: Any) -> None:
         await self.shared.set_logging(body)

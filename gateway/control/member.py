@@ -14,6 +14,7 @@ from typing import Any, Final, Literal
 from gateway.control.channel import Channel
 from gateway.control.report import Report
 from gateway.control.spawn import Role, death
+from gateway.core.errors import SluiceError
 
 logger = logging.getLogger("sluice.control")
 
@@ -79,6 +80,18 @@ class Member:
             self.cause = self.cause or cause
             with suppress(ProcessLookupError):
                 self.process.kill()
+
+    async def dismiss(self, how: str, patience: float) -> None:
+        """Asks it to end, and kills it where that takes longer. Returns when it is dead."""
+        self.dismissed = True
+        try:
+            async with asyncio.timeout(patience):
+                with suppress(SluiceError):
+                    await self.call(how)
+                await self.ended.wait()
+        except TimeoutError:
+            self.kill("did not end in time")
+            await self.ended.wait()
 
     async def call(self, what: str, body: Any = None) -> Any:
         return await self.channel.call(what, body)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
@@ -15,7 +16,6 @@ from gateway.control.spawn import Role
 from gateway.core.errors import SluiceError, Unavailable
 
 logger = logging.getLogger("sluice.control")
-
 
 #: seconds that a client may be kept waiting
 SOME_TIME: Final = 0.5
@@ -163,3 +163,11 @@ class Slot:
         """It has served long enough for its troubles to be over."""
         if self.current is not None and self.trouble and self.current.served > HEALTHY:
             self.trouble = ""
+
+
+def restarts(slots: Iterable[Slot]) -> dict[str, int]:
+    """Cause → how many workers were replaced for it."""
+    total: Counter[str] = Counter()
+    for slot in slots:
+        total.update(slot.restarts)
+    return dict(total)

@@ -7,21 +7,20 @@ import logging
 import socket
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
-from contextlib import suppress
 from typing import Any, Final
-
-import msgspec
 
 from gateway.control.channel import Channel
 from gateway.control.fleet import Fleet
 from gateway.control.member import Member
 from gateway.control.plane import ControlPlane
-from gateway.control.report import Report, Tally
+from gateway.control.report import Tally
+from gateway.control.reports import PATIENCE, Reports
 from gateway.control.shared import Shared
 from gateway.control.silence import watch
-from gateway.control.slot import Slot, Stillborn, birth
+from gateway.control.slot import Slot, Stillborn, birth, restarts
 from gateway.control.spawn import Role, spawn
 from gateway.control.start import Start
+from gateway.control.vacancies import Vacancies
 from gateway.core.errors import NotFound, SluiceError
 from gateway.settings import Settings
 from gateway.telemetry.metrics.fleet import Figures
@@ -30,8 +29,6 @@ logger = logging.getLogger("sluice.control")
 
 #: seconds beyond the drain time-out that a worker has to end in
 LAST_WORDS: Final = 10.0
-#: seconds that a reader waits for a worker's numbers before the ones of its last report count
-PATIENCE: Final = 1.0
 #: seconds after which a spare worker that died is made again
 SPARE_AGAIN: Final = 2.0
 
@@ -62,7 +59,7 @@ class Workers:
         memory: Sequence[int] = (),
     ) -> None:
         self.fleet: Final = fleet
-        self.tally: Final = Tally()
+        self.reports: Final = Reports(Tally(), "worker", lambda: list(fleet.members))
         self.slots: list[Slot] = []
         self.changed: Callable[[], None] = lambda: None
         self._plane = plane
@@ -77,16 +74,13 @@ class Workers:
         self._with_spare = settings.spare_worker
         self._spare: Member | None = None
         self._launched: Final = asyncio.Event()
-        #: slot without a worker → the member that accepts in its place
-        self._adopters: dict[int, Member] = {}
+        self._vacancies: Final = Vacancies(lambda: fleet.members)
         self._drain_timeout = settings.drain_timeout
         self._everybody: set[Member] = set()
         self._tasks: list[asyncio.Task[None]] = []
         self._aside: set[asyncio.Task[None]] = set()
         self._stopping = False
         self._recycling: Final = asyncio.Lock()
-        self._collecting: asyncio.Task[None] | None = None
-        self._next: asyncio.Task[None] | None = None
 
     # ---- life
 
@@ -94,7 +88,8 @@ class Workers:
         """Returns when every slot has a worker that answers. Raises Unavailable where one says that it cannot start;
         one that crashes is tried again."""
         self.slots = [
-            Slot("serving", number, self._launch, self._retire, self._vacant) for number in range(len(self._listening))
+            Slot("serving", number, self._launch, self._retire, self._vacancies.begin)
+            for number in range(len(self._listening))
         ]
         self._tasks = [asyncio.create_task(slot.run()) for slot in self.slots]
         self._tasks.append(asyncio.create_task(watch(lambda: list(self._everybody), self._timeout, self._settle)))
@@ -177,28 +172,11 @@ class Workers:
             await member.call("follow", {"state": state})
             member.revision = state.revision
         await member.call("listen")
-        await self._occupied(slot)
+        await self._vacancies.end(slot)
         member.state, member.serving = "ready", time.monotonic()
         logger.info("worker %d (process %d) is ready at revision %d", slot.number, member.pid, member.revision)
         self.changed()
         asyncio.get_running_loop().call_soon(self._launched.set)
-
-    async def _vacant(self, slot: Slot) -> None:
-        """Somebody else accepts in its place meanwhile, or who connects to it would wait."""
-        ready = [member for member in self.fleet.members if member.state == "ready"]
-        while slot.number not in self._adopters and ready:
-            taken = list(self._adopters.values())
-            member = min(ready, key=taken.count)
-            ready.remove(member)
-            with suppress(SluiceError):
-                await member.call("adopt", slot.number)
-                self._adopters[slot.number] = member
-                logger.info("worker %d accepts for worker %d meanwhile", member.slot, slot.number)
-
-    async def _occupied(self, slot: Slot) -> None:
-        if (adopter := self._adopters.pop(slot.number, None)) is not None:
-            with suppress(SluiceError):
-                await adopter.call("release_slot", slot.number)
 
     async def _join(self, member: Member) -> bool:
         """In the plane's turn, so that nothing changes meanwhile. Whether it is as far as everybody else."""
@@ -211,18 +189,16 @@ class Workers:
 
     def _forget(self, member: Member) -> None:
         self._everybody.discard(member)
-        self.tally.ended(member)
+        self.reports.tally.ended(member)
         self._start_aside(self.fleet.spool.sweep(member.pid))
         if self._spare is member:
             self._spare = None
             asyncio.get_running_loop().call_later(SPARE_AGAIN, self._launched.set)
         if member in self.fleet.members:
             self.fleet.members.remove(member)
-        for slot in self.slots:
-            if self._adopters.get(slot.number) is member:
-                del self._adopters[slot.number]
-                if not self._stopping:
-                    self._start_aside(self._vacant(slot))
+        for number in self._vacancies.forget(member):
+            if not self._stopping:
+                self._start_aside(self._vacancies.begin(self.slots[number]))
         self.changed()
 
     def _start_aside(self, work: Coroutine[Any, Any, None]) -> None:
@@ -231,19 +207,11 @@ class Workers:
         task.add_done_callback(self._aside.discard)
 
     async def _retire(self, member: Member) -> None:
-        member.state, member.dismissed = "draining", True
+        member.state = "draining"
         await self._end(member, "retire")
 
     async def _end(self, member: Member, how: str) -> None:
-        member.dismissed = True
-        try:
-            async with asyncio.timeout(self._drain_timeout + LAST_WORDS):
-                with suppress(SluiceError):
-                    await member.call(how)
-                await member.ended.wait()
-        except TimeoutError:
-            member.kill("did not end in time")
-            await member.ended.wait()
+        await member.dismiss(how, self._drain_timeout + LAST_WORDS)
 
     def _settle(self) -> None:
         for slot in self.slots:
@@ -253,7 +221,7 @@ class Workers:
 
     async def views(self) -> list[dict[str, Any]]:
         """Every process, and the slots that have none."""
-        await self.collect()
+        await self.reports.collect()
         return self._views()
 
     def _views(self) -> list[dict[str, Any]]:
@@ -284,13 +252,9 @@ class Workers:
         states = dict.fromkeys(("spare", "starting", "ready", "draining", "down"), 0)
         for view in self._views():
             states[view["state"]] += 1
-        restarts: dict[str, int] = {}
-        for slot in self.slots:
-            for cause, count in slot.restarts.items():
-                restarts[cause] = restarts.get(cause, 0) + count
         rows = {slot.number: slot.crashes.row if slot.trouble else 0 for slot in self.slots}
         revisions = {slot.number: slot.current.revision for slot in self.slots if slot.current}
-        return Figures(states, restarts, rows, revisions)
+        return Figures(states, restarts(self.slots), rows, revisions)
 
     def troubles(self) -> list[str]:
         return [f"worker {slot.number}: {slot.trouble}" for slot in self.slots if slot.trouble]
@@ -298,45 +262,16 @@ class Workers:
     def ready(self) -> int:
         return sum(1 for member in self.fleet.members if member.state == "ready")
 
-    # ---- what readers ask
-
-    async def collect(self) -> None:
-        """The tally is as of now, or later. Readers who come while one asks share the next answer."""
-        if self._next is None:
-            self._next = asyncio.create_task(self._collect_next(self._collecting))
-        await asyncio.shield(self._next)
-
-    async def _collect_next(self, before: asyncio.Task[None] | None) -> None:
-        if before is not None:
-            await asyncio.wait([before])
-        self._collecting, self._next = self._next, None
-        await asyncio.gather(*(self._ask(member) for member in list(self.fleet.members)))
-
-    async def _ask(self, member: Member) -> None:
-        try:
-            async with asyncio.timeout(PATIENCE):
-                self._heard(member, await member.call("report"))
-        except (SluiceError, TimeoutError):
-            return  # its last report counts
-
-    def _heard(self, member: Member, body: Any) -> None:
-        report = msgspec.convert(body, Report)
-        member.report, member.spoke = report, True
-        member.troubles = report.troubles
-        member.revision = report.revision
-        if member.slot is not None and member.state != "ended":
-            self.tally.heard(member, f"worker-{member.slot}", report)
-
     def _own_handlers(self, member: Member) -> dict[str, Callable[[Any], Awaitable[Any]]]:
         async def report(body: Any) -> None:
-            self._heard(member, body)
+            self.reports.heard(member, body)
 
         async def recycle(body: Any) -> None:
             self.recycle_soon(member)
 
         async def goodbye(body: Any) -> None:
             """Its last words: it answers nobody any more, so that no change needs it."""
-            self._heard(member, body)
+            self.reports.heard(member, body)
             if member in self.fleet.members:
                 self.fleet.members.remove(member)
 
