@@ -101,6 +101,10 @@ class Fleet:
         return sum(float(line.rpartition(" ")[2]) for line in lines)
 
 
+#: seconds between an answer and the next request of a connection: a load, and still cores left for what it is put on
+PACE = 0.002
+
+
 class Load(threading.Thread):
     """One request after the other on each of some connections, until `stop`.
 
@@ -158,8 +162,10 @@ class Load(threading.Thread):
                 if writer is not None:
                     writer.close()
                 writer = None
+                await asyncio.sleep(PACE)
                 continue
             self._judge(head, body, oldest)
+            await asyncio.sleep(PACE)
             if "connection: close" in head:
                 writer.close()
                 writer = None

@@ -191,7 +191,9 @@ def test_only_slots_that_are_there_can_be_recycled(two: Fleet) -> None:
 
 
 def test_a_repository_that_is_followed_is_followed_by_all_at_once(tmp_path: Path) -> None:
-    with fleet(tmp_path, control_mode="poll", poll_interval="0.2", load="", grpc_port="off") as two:
+    with fleet(
+        tmp_path, control_mode="poll", poll_interval="0.2", load="", grpc_port="off", spare_worker="false"
+    ) as two:
 
         def answers() -> set[str]:
             found = [_rest(two, "POST", "/v2/models/m/infer", BODY)["model_version"] for _ in range(12)]
@@ -241,7 +243,7 @@ def test_what_no_worker_can_start_with_ends_the_server(tmp_path: Path) -> None:
 
 def test_a_key_holds_in_every_worker_and_its_revocation_does_too(tmp_path: Path) -> None:
     """Once the command returns, over fresh connections to whichever worker answers, and on those that are open."""
-    with fleet(tmp_path / "keys") as two:
+    with fleet(tmp_path / "keys", spare_worker="false") as two:
         url = f"{two.server.rest}/v2/models/m/infer"
 
         def status(headers: dict[str, str]) -> int:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import signal
 import threading
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 import tritonclient.grpc as triton
-from fleets import TOKEN, Fleet, Load, fleet
+from fleets import PACE, TOKEN, Fleet, Load, fleet
 from tritonclient.utils import InferenceServerException
 
 from gateway.client import Client
@@ -39,6 +40,7 @@ class GrpcLoad(threading.Thread):
         options = [("grpc.use_local_subchannel_pool", 1)]
         with triton.InferenceServerClient(self._place, channel_args=options) as client:
             while not self.stopping:
+                time.sleep(PACE)
                 oldest = self._rest.acknowledged
                 try:
                     answer = client.infer("m", [tensor]).as_numpy("y")[0, 0]
@@ -98,7 +100,7 @@ def test_counters_never_decrease(tmp_path: Path) -> None:
         seen: dict[str, float] = {}
         kills = 0
         looks = 0
-        while kills < 3 or looks < 40:
+        while kills < 3 or looks < 28:
             page = Client(two.server.admin).send("GET", "/metrics").body.decode()
             counters = {line.split()[2] for line in page.splitlines() if line.endswith((" counter", " histogram"))}
             for line in page.splitlines():
@@ -113,7 +115,7 @@ def test_counters_never_decrease(tmp_path: Path) -> None:
                     assert number >= seen.get(part + what, 0), part
                     seen[part + what] = number
             looks += 1
-            if looks % 12 == 0:
+            if looks % 8 == 0:
                 pids = two.pids()
                 if len(pids) == 2:
                     os.kill(pids[kills % 2], signal.SIGKILL)
