@@ -1,4 +1,4 @@
-"""One HTTP/2 connection: frames to streams.
+"""One HTTP/2 connection: frames to streams. control.py has the frames that carry none of a call.
 
 Every limit on what a peer can make the server do or hold is checked here, before anything is made of it.
 """
@@ -10,9 +10,9 @@ import logging
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from gateway.protocols.http2 import frames
+from gateway.protocols.http2.control import Control
 from gateway.protocols.http2.frames import ConnectionFailed, StreamFailed
 from gateway.protocols.http2.headers import HeadReader, Malformed
-from gateway.protocols.http2.lifetime import Lifetime
 from gateway.protocols.http2.sending import HIGH_WATER
 
 if TYPE_CHECKING:
@@ -20,15 +20,11 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("sluice.http2")
 
-#: bytes of a WINDOW_UPDATE that is hardly worth its frame
-SMALL: Final = 64
-#: pings more frequent than the interval, with nothing sent between them, before the connection ends
-STRIKES: Final = 2
 #: frames that a header block may be cut into
 CONTINUATIONS: Final = 16
 
 
-class Connection(Lifetime):
+class Connection(Control):
     """`own_window` limits what a stream may send to us, `whole_window` what all of them may."""
 
     own_window: ClassVar[int] = 1 << 20
@@ -42,7 +38,6 @@ class Connection(Lifetime):
         self._next = 0
         #: of a header block that is not complete: stream, flags, what is there of it, frames
         self._block: tuple[int, int, bytearray, int] | None = None
-        self._pinged = -1e9
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = transport  # type: ignore[assignment]
@@ -243,109 +238,6 @@ class Connection(Lifetime):
             return self._heads.read_trailers(block) if trailers else self._heads.read(block)
         except Malformed:
             raise StreamFailed(number, frames.PROTOCOL_ERROR) from None
-
-    def _on_priority(self, flags: int, number: int, payload: bytes) -> None:
-        if not number:
-            raise ConnectionFailed(frames.PROTOCOL_ERROR, "PRIORITY of stream 0")
-        if len(payload) != 5:
-            raise StreamFailed(number, frames.FRAME_SIZE_ERROR)
-        if frames.number(payload[:4]) & frames.MOST == number:
-            raise StreamFailed(number, frames.PROTOCOL_ERROR)
-        self._spend("PRIORITY frames")
-
-    def _on_reset(self, flags: int, number: int, payload: bytes) -> None:
-        if number == 0 or number > self._last:
-            raise ConnectionFailed(frames.PROTOCOL_ERROR, f"RST_STREAM of stream {number}, which is idle")
-        if len(payload) != 4:
-            raise ConnectionFailed(frames.FRAME_SIZE_ERROR, "RST_STREAM has not 4 bytes")
-        self._spend("resets")
-        stream = self.streams.pop(number, None)
-        self.waiting.pop(number, None)
-        if stream is not None:
-            stream.on_lost()
-            self._drained()
-
-    def _on_settings(self, flags: int, number: int, payload: bytes) -> None:
-        if number:
-            raise ConnectionFailed(frames.PROTOCOL_ERROR, f"SETTINGS of stream {number}")
-        if flags & frames.ACK:
-            if payload:
-                raise ConnectionFailed(frames.FRAME_SIZE_ERROR, "an acknowledgement of SETTINGS holds some")
-            return
-        self._spend("SETTINGS frames")
-        for key, value in frames.read_settings(payload):
-            if key == frames.INITIAL_WINDOW_SIZE:
-                self._resize(value)
-            elif key == frames.MAX_FRAME_SIZE:
-                self.peer_frame = value
-        self._settled = True
-        self.emit(frames.SETTINGS_ACK)
-        self.pump()
-
-    def _resize(self, window: int) -> None:
-        change = window - self.peer_window
-        self.peer_window = window
-        for stream in self.streams.values():
-            stream.window += change
-            if stream.window > frames.MOST:
-                raise ConnectionFailed(frames.FLOW_CONTROL_ERROR, "a window is too large")
-
-    def _on_push(self, flags: int, number: int, payload: bytes) -> None:
-        raise ConnectionFailed(frames.PROTOCOL_ERROR, "clients push nothing")
-
-    def _on_ping(self, flags: int, number: int, payload: bytes) -> None:
-        if number:
-            raise ConnectionFailed(frames.PROTOCOL_ERROR, f"PING of stream {number}")
-        if len(payload) != 8:
-            raise ConnectionFailed(frames.FRAME_SIZE_ERROR, "PING has not 8 bytes")
-        if flags & frames.ACK:
-            self._asked = 0.0
-            if self._going == frames.MOST:
-                self._go(self._last)
-            return
-        self._spend("pings")
-        now = self.loop.time()
-        if now - self._pinged < self.service.limits.min_ping_interval:
-            self._strikes += 1
-            if self._strikes > STRIKES:
-                raise ConnectionFailed(frames.ENHANCE_YOUR_CALM, "too_many_pings")
-        self._pinged = now
-        strikes = self._strikes
-        self.emit(frames.frame(frames.PING, frames.ACK, 0, payload))
-        self._strikes = strikes
-
-    def _on_goaway(self, flags: int, number: int, payload: bytes) -> None:
-        if number:
-            raise ConnectionFailed(frames.PROTOCOL_ERROR, f"GOAWAY of stream {number}")
-        # it will close once it has its replies
-
-    def _on_window_update(self, flags: int, number: int, payload: bytes) -> None:
-        if len(payload) != 4:
-            raise ConnectionFailed(frames.FRAME_SIZE_ERROR, "WINDOW_UPDATE has not 4 bytes")
-        increment = frames.number(payload) & frames.MOST
-        if not number:
-            self.window += increment
-            if not increment or self.window > frames.MOST:
-                code = frames.FLOW_CONTROL_ERROR if increment else frames.PROTOCOL_ERROR
-                raise ConnectionFailed(code, f"WINDOW_UPDATE by {increment}")
-        else:
-            stream = self.streams.get(number)
-            if stream is None:
-                if number > self._last:
-                    raise ConnectionFailed(frames.PROTOCOL_ERROR, f"WINDOW_UPDATE of stream {number}, which is idle")
-                return
-            stream.window += increment
-            if not increment or stream.window > frames.MOST:
-                raise StreamFailed(number, frames.FLOW_CONTROL_ERROR if increment else frames.PROTOCOL_ERROR)
-        if self.waiting:
-            if increment < SMALL:
-                self._spend("small WINDOW_UPDATE frames", 0.1)
-            self.pump()
-
-    def _spend(self, what: str, much: float = 1.0) -> None:
-        self._barren -= much
-        if self._barren < 0:
-            raise ConnectionFailed(frames.ENHANCE_YOUR_CALM, f"too many {what}")
 
 
 def _unpadded(payload: bytes) -> bytes:
