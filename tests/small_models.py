@@ -58,7 +58,47 @@ def affine(factor: float) -> bytes:
 
 def laps() -> bytes:
     """Multiplies matrices `n` times, some 0.5 to 1 ms each: a model that takes as long as the client wants."""
-    body = helper.make_graph(
+    return model(
+        [
+            helper.make_node("Constant", [], ["w"], value=numpy_helper.from_array(np.eye(256, dtype=np.float32))),
+            helper.make_node("Loop", ["n", "", "w"], ["r"], body=_lap()),
+            helper.make_node("ReduceSum", ["r"], ["y"], keepdims=0),
+        ],
+        {"n": ("INT64", [])},
+        {"y": ("FP32", [])},
+    )
+
+
+def slow(factor: float) -> bytes:
+    """y = factor * x, of rows of 4; as many laps as the largest fourth number of a batch says."""
+    constants = {
+        "factor": np.array([factor], np.float32),
+        "w": np.eye(256, dtype=np.float32),
+        "fourth": np.array([3], np.int64),
+        "nothing": np.array([0], np.float32),
+    }
+    return model(
+        [
+            *(
+                helper.make_node("Constant", [], [name], value=numpy_helper.from_array(value))
+                for name, value in constants.items()
+            ),
+            helper.make_node("Gather", ["x", "fourth"], ["laps"], axis=1),
+            helper.make_node("ReduceMax", ["laps"], ["most"], keepdims=0),
+            helper.make_node("Cast", ["most"], ["n"], to=TensorProto.INT64),
+            helper.make_node("Loop", ["n", "", "w"], ["r"], body=_lap()),
+            helper.make_node("ReduceSum", ["r"], ["sum"], keepdims=0),
+            helper.make_node("Mul", ["sum", "nothing"], ["zero"]),
+            helper.make_node("Mul", ["x", "factor"], ["product"]),
+            helper.make_node("Add", ["product", "zero"], ["y"]),
+        ],
+        {"x": ("FP32", ["n", 4])},
+        {"y": ("FP32", ["n", 4])},
+    )
+
+
+def _lap() -> onnx.GraphProto:
+    return helper.make_graph(
         [helper.make_node("Identity", ["go"], ["on"]), helper.make_node("MatMul", ["s", "w"], ["t"])],
         "lap",
         [
@@ -70,13 +110,4 @@ def laps() -> bytes:
             helper.make_tensor_value_info("on", TensorProto.BOOL, []),
             helper.make_tensor_value_info("t", TensorProto.FLOAT, [256, 256]),
         ],
-    )
-    return model(
-        [
-            helper.make_node("Constant", [], ["w"], value=numpy_helper.from_array(np.eye(256, dtype=np.float32))),
-            helper.make_node("Loop", ["n", "", "w"], ["r"], body=body),
-            helper.make_node("ReduceSum", ["r"], ["y"], keepdims=0),
-        ],
-        {"n": ("INT64", [])},
-        {"y": ("FP32", [])},
     )

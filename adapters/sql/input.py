@@ -18,12 +18,14 @@ from adapters.sql.schema import Kind, Layout
 from adapters.sql.settings import InputSettings
 from adapters.sql.taken import Place, Taken
 from adapters.sql.taking import AntiJoin, Claim, Loan, Look, Taking, literal
-from gateway.core.errors import InvalidArgument
+from gateway.core.errors import InvalidArgument, SluiceError
 from gateway.core.stream import Batch, Context, Credit, Fenced, Lag, Source, Token, Transient
 from gateway.core.table import Table
 
 logger = logging.getLogger("sluice.sql")
 FIRST_WIDTH = 1 << 20
+#: of a lease, in its time: two may fail
+RENEWALS = 3
 
 
 class SqlInput:
@@ -43,6 +45,7 @@ class SqlInput:
         self._taking: Taking | None = None
         self._layout: Layout | None = None
         self._listener: Connection | None = None
+        self._renewing: asyncio.Task[None] | None = None
         self._free: asyncio.Queue[str] = asyncio.Queue()
         self._under_way: dict[str, Taken] = {}
         self._news = asyncio.Event()
@@ -71,6 +74,8 @@ class SqlInput:
         if self._settings.notify:
             self._listener = await self._dialect.open(self._address, limits, purpose)
             await self._dialect.listen(self._listener, self._settings.notify, self._news.set)
+        if self._settings.mode in ("lease", "anti-join"):
+            self._renewing = asyncio.create_task(self._renew(self._settings.lease.seconds / RENEWALS))
         self._free = asyncio.Queue()
         for number in range(self._lanes):
             table = self._settings.table
@@ -181,6 +186,12 @@ class SqlInput:
         self._under_way.pop(token.lane, None)
         self._free.put_nowait(token.lane)
 
+    async def _renew(self, every: float) -> None:
+        """Lends anew what is under way, so that a lease need not be as long as the slowest batch."""
+        while True:
+            await asyncio.sleep(every)
+            await asyncio.gather(*(_renewed(taken) for taken in list(self._under_way.values())))
+
     async def lag(self) -> Mapping[str, Lag]:
         """How many rows wait, and since when the first of them does, where `timestamp` says so."""
         pool, taking, layout = self._pool, self._taking, self._layout
@@ -194,6 +205,10 @@ class SqlInput:
 
     async def close(self) -> None:
         self._taking = None
+        if self._renewing is not None:
+            self._renewing.cancel()
+            await asyncio.wait([self._renewing])
+            self._renewing = None
         under_way, self._under_way = self._under_way, {}
         for taken in under_way.values():
             await taken.drop()
@@ -203,6 +218,14 @@ class SqlInput:
         if self._pool is not None:
             await self._pool.close()
             self._pool = None
+
+
+async def _renewed(taken: Taken) -> None:
+    """A lease that cannot be renewed ends, and whoever settles its rows is told: nothing is lost by it."""
+    try:
+        await taken.renew()
+    except SluiceError as error:
+        logger.warning("the lease of %s could not be renewed: %s", taken, error.message)
 
 
 def _width(batch: Batch) -> int:

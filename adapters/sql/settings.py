@@ -40,7 +40,7 @@ class Lease(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     token: Annotated[
         str, Meta(description="Column of text (32 characters) or of 64-bit integers: who holds the row.")
     ] = "claimed_by"  # noqa: S105
-    seconds: Annotated[Seconds, Meta(description="How long a row is lent.")] = 300.0
+    seconds: Annotated[Seconds, Meta(description="How long a row is lent; renewed at each third of it.")] = 300.0
 
 
 class InputSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -6,10 +6,11 @@ is acknowledged became dead letters elsewhere; where no such output took part at
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from adapters.sql.connection import Connection
 from adapters.sql.dialect import Change, Dialect
@@ -66,6 +67,8 @@ class Taken:
         self._touched = False
         self._over = False
         self._where: dict[str, int] = {}
+        #: a renewal and a settlement would wait for each other's rows
+        self._turn: Final = asyncio.Lock()
         #: called when it turns out that the rows are somebody else's
         self.lost: Callable[[], None] | None = None
 
@@ -111,6 +114,19 @@ class Taken:
         if count < len(ids):
             raise Fenced(f"{len(ids) - count} of {len(ids)} rows of '{place.layout.name}' are somebody else's by now")
 
+    async def renew(self) -> None:
+        """Lends the rows anew that are not settled yet, from now on. Of rows that are somebody else's by now it changes
+        nothing: whoever settles them is told. Raises Transient."""
+        lease = self.place.lease
+        async with self._turn:
+            if lease is None or self._over or not self._pending:
+                return
+            dialect, pending = self.place.dialect, list(self._pending)
+            until = {lease.until: dialect.later(lease.seconds)}
+            change = Change(self.place.layout, self.found(pending), fence=self.fence, expressions=until)
+            async with self._pool.transaction() as connection:
+                await dialect.update(connection, change)
+
     @asynccontextmanager
     async def writing(self, pool: Pool, ids: Sequence[str]) -> AsyncIterator[Connection]:
         """The transaction in which `ids` are settled: the rows' own, else one of `pool`'s, which is then committed.
@@ -118,7 +134,7 @@ class Taken:
         After a DataError the rows are as they were before.
         """
         try:
-            async with self._writing(pool, ids) as connection:
+            async with self._turn, self._writing(pool, ids) as connection:
                 yield connection
         except Fenced:
             self._lose()
@@ -148,6 +164,10 @@ class Taken:
 
     async def finish(self) -> None:
         """Settles what is left. Raises Transient, Fenced, OutcomeUnknown."""
+        async with self._turn:
+            await self._finish()
+
+    async def _finish(self) -> None:
         if self._over:
             return
         left = list(self._pending)

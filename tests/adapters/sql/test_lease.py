@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import datetime, timedelta
+from typing import Any
 
 import pytest
+from servers.server import until
 from sql_database import Database, column, read, results
 
 from gateway.core.stream import DataError, DeadLetter, Delivery, Fenced, Rows, Transient, guarantee
@@ -59,6 +62,73 @@ def test_who_stands_still_past_the_lease_is_fenced(database: Database) -> None:
 
     asyncio.run(go())
     assert database.column("SELECT score FROM claims ORDER BY id") in (["10", "20", "30"], ["10.0", "20.0", "30.0"])
+
+
+@pytest.mark.parametrize("mode", ["lease", "anti-join"])
+def test_a_lease_is_renewed_while_its_batch_is_scored(database: Database, mode: str) -> None:
+    table = marked = "claims"
+    if mode == "lease":
+        database.claims(3)
+    else:
+        results_table(database)
+        table, marked = "source", "scores"
+    settings: dict[str, Any] = {
+        "lease": {"seconds": 1},
+        "rows": 2,
+        **({"results": "scores"} if mode == "anti-join" else {}),
+    }
+    ends = f"SELECT min(claimed_until) FROM {marked} WHERE claimed_until IS NOT NULL"
+
+    async def go() -> None:
+        slow, quick = database.input(mode, table, **settings), database.input(mode, table, **settings)
+        sink = database.output()
+        for each in (slow, quick, sink):
+            await each.connect()
+        batch, token = await read(slow)
+        first = datetime.fromisoformat(database.column(ends)[0])
+        assert len((await read(quick))[0]) == 1
+        waiting = asyncio.create_task(read(quick))
+
+        def renewed() -> bool:
+            """From a time at which the first lease was over."""
+            return datetime.fromisoformat(database.column(ends)[0]) > first + timedelta(seconds=1)
+
+        await asyncio.to_thread(until, renewed, what="the renewal")
+        assert not waiting.done()
+        await sink.write(results(batch, token))
+        await slow.ack(token)
+        waiting.cancel()
+        await asyncio.wait([waiting])
+        for each in (slow, quick, sink):
+            await each.close()
+
+    asyncio.run(go())
+    assert database.column(f"SELECT count(*) FROM {marked} WHERE status = 'done'") == ["2"]
+    assert database.column(f"SELECT count(*) FROM {marked} WHERE claimed_until IS NOT NULL") == ["0"]
+
+
+def test_a_renewal_gives_back_nothing_that_somebody_else_has(database: Database) -> None:
+    database.claims(2)
+
+    async def go() -> None:
+        slow, quick = database.input("lease", lease={"seconds": 600}), database.input("lease", lease={"seconds": 600})
+        sink = database.output()
+        for each in (slow, quick, sink):
+            await each.connect()
+        _, token = await read(slow)
+        database.sql(LONG_AGO.format("claims"))
+        again, its = await read(quick)
+        before = database.sql("SELECT claimed_until, claimed_by FROM claims")
+        await token.position.renew()
+        assert database.sql("SELECT claimed_until, claimed_by FROM claims") == before
+        await sink.write(results(again, its))
+        await its.position.renew()  # they are settled
+        await quick.ack(its)
+        assert database.column("SELECT count(*) FROM claims WHERE claimed_until IS NULL") == ["2"]
+        for each in (slow, quick, sink):
+            await each.close()
+
+    asyncio.run(go())
 
 
 def test_a_lease_that_nobody_else_took_is_still_good(database: Database) -> None:

@@ -6,6 +6,7 @@ import signal
 from pathlib import Path
 
 from servers.server import until
+from small_models import slow
 from sql_database import Database
 from streaming import Place, running
 
@@ -51,6 +52,37 @@ def test_processes_that_are_killed_lose_no_row_and_score_none_twice(database: Da
     failed = database.sql("SELECT id, reason FROM claims WHERE status = 'failed'")
     assert [row[0] for row in failed] == ["700"]
     assert "x" in failed[0][1]
+
+
+def test_a_model_slower_than_the_lease_and_a_kill(database: Database, tmp_path: Path) -> None:
+    """Two processes; a batch takes longer than the lease, and yet nobody takes what the other one scores, until it is
+    dead."""
+    database.claims(8, more=", version int, laps float DEFAULT 2000")
+    place = stream(database, tmp_path, "mode: update, mark_failed: true")
+    for version, factor in ((1, 2.0), (2, 3.0)):
+        (place.folder / "models" / "affine" / str(version) / "model.onnx").write_bytes(slow(factor))
+    text = (
+        (tmp_path / "rows.yaml").read_text().replace("mode: claim", "mode: lease").replace("seconds: 2", "seconds: 1")
+    )
+    text = text.replace("rows: 20", "rows: 2, claims: 1").replace("[x, x, x, x]", "[x, x, x, laps]")
+    (tmp_path / "rows.yaml").write_text(text)
+
+    def done() -> int:
+        return int(database.column("SELECT count(*) FROM claims WHERE status <> 'new'")[0])
+
+    # what a model costs is learned, and this one's warm-up has no laps: on the loop its first batch would hold that up
+    threads = {"SLUICE_BATCHING_INLINE_LIMIT_US": "0"}
+    with running(place, "rows.yaml", **threads) as first, running(place, "rows.yaml", **threads) as second:
+        until(lambda: done() >= 2, what="the scoring of 2 rows")
+        until(lambda: first.view("rows")["in_flight"]["records"] > 0, what="rows of the first in flight")
+        assert first.view("rows")["records"]["dropped"] == 0
+        first.stop(signal.SIGKILL)
+        until(lambda: done() == 8, what="the scoring of all rows", limit=120)
+        until(lambda: second.view("rows")["in_flight"]["records"] == 0, what="its last acknowledgement")
+        view = second.view("rows")
+        assert (view["records"]["dropped"], view["records"]["read"]) == (0, view["records"]["acknowledged"])
+        assert view["reconnects"] == 0
+    assert database.column("SELECT count(*) FROM claims WHERE status = 'done' AND score = 3 * x") == ["8"]
 
 
 def test_a_dead_letter_is_put_back_and_scored(database: Database, tmp_path: Path) -> None:
