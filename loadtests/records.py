@@ -27,7 +27,7 @@ from gateway.codecs.records.jsonencoder import JsonEncoder
 from gateway.codecs.records.mapping import Entry, Mapping, Pick
 from gateway.core.signature import Signature
 from gateway.core.tensor import DATA_TYPES, TensorSpec
-from gateway.models.graph import Graph
+from gateway.models.onnx.graph import Graph
 from loadtests.models import make
 from loadtests.report import Figure
 

@@ -13,7 +13,7 @@ import numpy as np
 import onnxruntime
 from oracle import Ledger, Result, Verdict
 
-from gateway.models.graph import Graph
+from gateway.models.onnx.graph import Graph
 from loadtests.records import features
 
 COLUMNS: Final = tuple(f"f{n}" for n in range(30))

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
 from gateway.core.errors import InvalidArgument
-from gateway.models.graph import Graph
-from gateway.models.wire import Wire, field, runs, varint
+from gateway.models.onnx.graph import Graph
+from gateway.models.onnx.wire import Wire, field, runs, varint
 
 SAMPLES = sorted(Path(onnx.__file__).parent.glob("backend/test/data/*/*/model.onnx"))
 

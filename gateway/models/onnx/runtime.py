@@ -1,28 +1,26 @@
-"""onnxruntime, and nothing of it outside of this file."""
+"""onnxruntime's sessions: how models are opened, on which threads, and run."""
 
 from __future__ import annotations
 
-import ctypes
 import importlib
 import logging
 import os
-import re
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
-import numpy as np
-
-from gateway.core.errors import DeadlineExceeded, Internal, InvalidArgument, SluiceError, Unavailable
+from gateway.core.errors import InvalidArgument, SluiceError
 from gateway.core.servable import RunOptions
 from gateway.core.signature import Signature
-from gateway.core.tensor import BFLOAT16, Array
-from gateway.models.config import ModelConfig, TensorConfig, Threading
-from gateway.models.declaration import Declared, derive, read_labels, unbatched
-from gateway.models.graph import Graph
+from gateway.core.tensor import Array
+from gateway.models.config import ModelConfig, Threading
 from gateway.models.memory import trim
+from gateway.models.onnx.declaration import Declared, derive, read_labels, unbatched
+from gateway.models.onnx.failure import cleaned, translated
+from gateway.models.onnx.graph import Graph
+from gateway.models.onnx.runner import Run, closed, runner
 from gateway.models.threads import make_pool
 from gateway.models.warmup import agrees, fastest, sample
 
@@ -30,9 +28,6 @@ from gateway.models.warmup import agrees, fastest, sample
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 
 logger = logging.getLogger("sluice.models")
-
-#: names of outputs, inputs, options → the outputs
-Run = Callable[[Sequence[str], Mapping[str, Array], Any], list[Array]]
 
 #: a model whose file is smaller is tried in the caller's thread alone, and stays there if a row takes less time
 SMALL_BYTES: Final = 8 << 20
@@ -109,9 +104,9 @@ class Runtime:
                 str(path) if spliced is None else spliced, options, self._providers, enable_fallback=0
             )
         except Exception as error:
-            raise InvalidArgument(f"{path.name} cannot be loaded: {_cleaned(error, path.parent)}") from error
+            raise InvalidArgument(f"{path.name} cannot be loaded: {cleaned(error, path.parent)}") from error
         signature = _signature(session, graph, config, folder)
-        model = OnnxModel(signature, _runner(session, signature, config), self._pool.options)
+        model = OnnxModel(signature, runner(session, signature, config), self._pool.options)
         del session, spliced
         if config.max_batch_size is None and signature.batched and not agrees(model):
             logger.info("%s: its rows depend on each other, it is served without batching", folder.name)
@@ -163,7 +158,7 @@ class OnnxModel:
         try:
             return self._run(outputs, inputs, options or self._options)
         except Exception as error:
-            raise _translated(error) from error
+            raise translated(error) from error
 
     def run_options(self) -> RunOptions:
         options: RunOptions = ort.RunOptions()
@@ -171,7 +166,7 @@ class OnnxModel:
 
     def close(self) -> None:
         """Frees the model. Whoever calls knows that no run is left."""
-        self._run = _closed
+        self._run = closed
         trim()
 
 
@@ -212,118 +207,6 @@ def _signature(session: Any, graph: Graph, config: ModelConfig, folder: Path) ->
         config,
         labels | read_labels(folder, config.outputs),
     )
-
-
-def _runner(session: Any, signature: Signature, config: ModelConfig) -> Run:
-    specs = (*signature.inputs.values(), *signature.outputs.values())
-    run: Run = session._sess.run
-    if any(spec.datatype.name == "BF16" for spec in specs):
-        for spec in signature.inputs.values():
-            if spec.datatype.name == "BYTES":
-                raise InvalidArgument(f"input '{spec.name}' is BYTES beside BF16, which onnxruntime takes from C only")
-        run = _Values(session)
-    shapes = {wish.name: wish for wish in (*config.inputs, *config.outputs) if wish.reshape is not None}
-    return _Reshaped(run, shapes, batch=bool(config.max_batch_size)) if shapes else run
-
-
-class _Values:
-    """Runs a model with BF16, which onnxruntime neither takes from numpy nor gives to it: by way of OrtValues."""
-
-    def __init__(self, session: Any) -> None:
-        self._session = session
-
-    def __call__(self, outputs: Sequence[str], inputs: Mapping[str, Array], options: Any) -> list[Array]:
-        feeds = {name: self._value(array) for name, array in inputs.items()}
-        return [self._array(value) for value in self._session.run_with_ort_values(outputs, feeds, options)]
-
-    def _value(self, array: Array) -> Any:
-        array = np.asarray(array, order="C")
-        if array.dtype == BFLOAT16:
-            return ort.OrtValue.ortvalue_from_numpy_with_onnx_type(array.view("<u2"), 16)
-        return ort.OrtValue.ortvalue_from_numpy(array)
-
-    def _array(self, value: Any) -> Array:
-        if value.data_type() != "tensor(bfloat16)":
-            array: Array = value.numpy()
-            return array
-        copy = np.empty(value.shape(), BFLOAT16)
-        ctypes.memmove(copy.ctypes.data, value.data_ptr(), copy.nbytes)
-        return copy
-
-
-class _Reshaped:
-    """Runs a model whose tensors clients see in other shapes (`reshape` of config.pbtxt)."""
-
-    def __init__(self, run: Run, wishes: Mapping[str, TensorConfig], *, batch: bool) -> None:
-        self._run = run
-        self._wishes = wishes
-        self._batch = batch
-
-    def __call__(self, outputs: Sequence[str], inputs: Mapping[str, Array], options: Any) -> list[Array]:
-        feeds = {
-            name: self._shaped(array, self._wishes[name], inward=True) if name in self._wishes else array
-            for name, array in inputs.items()
-        }
-        arrays = self._run(outputs, feeds, options)
-        return [
-            self._shaped(array, self._wishes[name], inward=False) if name in self._wishes else array
-            for name, array in zip(outputs, arrays, strict=True)
-        ]
-
-    def _shaped(self, array: Array, wish: TensorConfig, *, inward: bool) -> Array:
-        before, after = (wish.dims, wish.reshape or ()) if inward else (wish.reshape or (), wish.dims)
-        batch, shape = (array.shape[:1], array.shape[1:]) if self._batch else ((), array.shape)
-        free = iter([size for size, declared in zip(shape, before, strict=True) if declared == -1])
-        return array.reshape(batch + tuple(next(free) if size == -1 else size for size in after))
-
-
-def _closed(outputs: Sequence[str], inputs: Mapping[str, Array], options: Any) -> list[Array]:
-    raise Unavailable("the model was unloaded")
-
-
-# ---------------------------------------------------------------------------------------------------- errors
-
-_STATUS: Final = re.compile(r"^\[ONNXRuntimeError\] : \d+ : \w+ : ")
-_NODE: Final = re.compile(
-    r"^Non-zero status code returned while running (\w+) node\. Name:'(.*?)' Status Message: ", re.S
-)
-#: where in the runtime's source, and in which function, a check failed; with or without the check itself
-_ENFORCED: Final = re.compile(
-    r"^/\S+:\d+ .*? was false\.?\s*(?=\S)|^/\S+:\d+ [^()]*\(.*?\)(?: const)?(?: \[with [^\]]*\])? ", re.S
-)
-_FOLDERS: Final = re.compile(r"/(?:[^\s/:'\"]+/)+")
-#: Fail and RuntimeException cover everything; these words mean that a kernel refused what it was given.
-_DATA: Final = re.compile(
-    r"shape|dim|rank|ax[ei]s|broadcast|ind(?:ex|ices)|bound|range|size|length|element|mismatch|must|expect|invalid"
-    r"|cast|parse|convert|negative|missing",
-    re.I,
-)
-_RESOURCES: Final = re.compile(r"bad_alloc|allocat", re.I)
-
-
-def _cleaned(error: BaseException, folder: Path | None = None) -> str:
-    """The runtime's message without its codes, its source's file names and our folders."""
-    text = _STATUS.sub("", str(error)).strip()
-    if folder is not None:
-        text = text.replace(f"{folder}/", "")
-    node = _NODE.match(text)
-    text = text[node.end() :] if node else text
-    text = _FOLDERS.sub("", _ENFORCED.sub("", text)).strip() or type(error).__name__
-    return f"{node[1]} node '{node[2]}': {text}" if node else text
-
-
-def _translated(error: Exception) -> SluiceError:
-    if isinstance(error, SluiceError):
-        return error
-    text = str(error)
-    if "terminate flag" in text:
-        return DeadlineExceeded("the run was terminated at its limit of time")
-    if isinstance(error, UnicodeEncodeError):
-        return InvalidArgument("an element of a BYTES input is not valid Unicode")
-    in_node = "returned while running" in text
-    if "INVALID_ARGUMENT" in text or (in_node and _DATA.search(text) and not _RESOURCES.search(text)):
-        return InvalidArgument(_cleaned(error))
-    return Internal(f"the model failed: {_cleaned(error)}")
 
 
 def runtime_name() -> str:

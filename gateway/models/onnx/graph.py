@@ -14,8 +14,8 @@ from stat import S_ISREG
 from typing import Final
 
 from gateway.core.errors import InvalidArgument
-from gateway.models.wire import BYTES, VARINT, Field, Span, Wire, runs
-from gateway.models.zipmap import splice
+from gateway.models.onnx.wire import BYTES, VARINT, Field, Span, Wire, runs
+from gateway.models.onnx.zipmap import splice
 
 MODEL, TRAINING, FUNCTION, GRAPH, NODE, ATTRIBUTE, SPARSE, TENSOR = range(8)
 

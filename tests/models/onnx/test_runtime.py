@@ -494,7 +494,7 @@ print(json.dumps(out))
 
 def process(path: Path, *arguments: object) -> Any:
     command = [sys.executable, "-c", PROCESS, str(path), *map(str, arguments)]
-    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=Path(__file__).parents[2])
+    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=Path(__file__).parents[3])
     assert done.stderr == ""
     return json.loads(done.stdout)
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from gateway.models.wire import BYTES, Span, Wire, field, varint
+from gateway.models.onnx.wire import BYTES, Span, Wire, field, varint
 
 if TYPE_CHECKING:
-    from gateway.models.graph import Value, ZipMap
+    from gateway.models.onnx.graph import Value, ZipMap
 
 
 def splice(wire: Wire, zipmaps: Iterable[ZipMap], outputs: Iterable[Value]) -> bytes:
