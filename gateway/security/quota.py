@@ -115,17 +115,14 @@ class Quotas:
     def meter(self, identity: Identity, address: str = "") -> Meter | None:
         """Whoever asks for the same client gets the same buckets; callers without a name are told apart by their
         address. None: no limits."""
-        quota = self._quota(identity)
-        if quota is None or self._cells is None:
+        if self._cells is None:
             return None
-        if identity.name == "anonymous":
-            return Meter(self._cells, _place(address), quota, self._clock, named=False)
-        return Meter(self._cells, identity.name, quota, self._clock, named=True)
-
-    def _quota(self, identity: Identity) -> Quota | None:
-        for pattern, quota in self._quotas:
+        for number, (pattern, quota) in enumerate(self._quotas):
             if any(pattern.fullmatch(name) for name in identity.names):
-                return quota
+                named = identity.name != "anonymous"
+                client = identity.name if named else _place(address)
+                # tokens of one name may be of different groups: what one quota counts means nothing to another
+                return Meter(self._cells, f"{number} {client}", quota, self._clock, named=named)
         return None
 
 

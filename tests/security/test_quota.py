@@ -147,6 +147,14 @@ def test_a_group_gives_each_of_its_members_a_quota() -> None:
     assert [left(quotas, names(name, "jwt-group:ml")) for name in ("jwt:a", "jwt:b", "jwt:a")] == [1, 1, 0]
 
 
+def test_a_name_in_two_groups_is_counted_by_each_quota_for_itself() -> None:
+    slow, fast = Quota("jwt-group:slow", Rate.of(0.001, 1), Rate.of(0, 0)), Quota("*", Rate.of(0.1, 5), Rate.of(0, 0))
+    quotas = Quotas([slow, fast])
+    assert left(quotas, names("jwt:ann", "jwt-group:slow")) == 1
+    assert left(quotas, names("jwt:ann")) == 5
+    assert left(quotas, names("jwt:ann", "jwt-group:slow")) == 0
+
+
 @pytest.mark.parametrize(
     ("first", "second", "same"),
     [

@@ -12,7 +12,7 @@ from typing import Final
 from gateway.protocols.http import head
 
 #: a name or an address, and a port; it may be empty, where the target has none
-_HOST: Final = re.compile(rb"(?:[A-Za-z0-9\-._~!$&'()*+,;=%]*|\[[A-Fa-f0-9:.vV]+\])(?::[0-9]*)?")
+_HOST: Final = re.compile(rb"(?:[A-Za-z0-9\-._~!$&'()*+,;=%]*|\[[A-Fa-f0-9:.vV]+(?:%[A-Za-z0-9._~-]+)?\])(?::[0-9]*)?")
 
 
 def wrong_host(headers: head.Headers, fields: head.Fields, version: str) -> str:

@@ -64,7 +64,9 @@ MALFORMED = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("host", [b"test", b"", b"a.b:8000", b"127.0.0.1:", b"[::1]:8000", b"a_b~%20!,;=:1", b"HOST"])
+@pytest.mark.parametrize(
+    "host", [b"test", b"", b"a.b:8000", b"127.0.0.1:", b"[::1]:8000", b"[fe80::1%25eth0]", b"a_b~%20!,;=:1", b"HOST"]
+)
 def test_hosts_that_are_good(gateway: Server, host: bytes) -> None:
     data = GOOD.replace(b"Host: test", b"Host: " + host)
     with Raw(gateway.host) as client:

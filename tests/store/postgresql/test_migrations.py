@@ -7,10 +7,10 @@ from dataclasses import replace
 import pytest
 from servers.postgresql import Databases
 
-from gateway.store import migrations as sqlite_migrations
 from gateway.store.contract import Act, State, Unusable
 from gateway.store.postgresql import migrations, tables
 from gateway.store.postgresql.store import PostgresqlStore
+from gateway.store.sqlite import migrations as sqlite_migrations
 
 ACT = Act("ann", "here", "test", "m")
 
