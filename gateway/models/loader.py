@@ -15,9 +15,9 @@ from gateway.core.errors import Internal, InvalidArgument, SluiceError
 from gateway.core.observe import Statistics
 from gateway.core.servable import Executable, Servable, ServableId
 from gateway.models.config import ModelConfig, VersionPolicy
+from gateway.models.config.modelyaml import YAML_FILE, apply_yaml
+from gateway.models.config.pbtxt import CONFIG_FILE, read_config
 from gateway.models.handle import Handle
-from gateway.models.modelyaml import YAML_FILE, apply_yaml
-from gateway.models.pbtxt import CONFIG_FILE, read_config
 from gateway.models.repository import ModelFolder
 
 logger = logging.getLogger("sluice.models")

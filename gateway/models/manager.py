@@ -16,11 +16,11 @@ from gateway.core.observe import Statistics
 from gateway.core.servable import ServableId
 from gateway.models.background import Background
 from gateway.models.config import ModelConfig
+from gateway.models.config.pbtxt import parse_override
 from gateway.models.following import Followed, Following, Mode
 from gateway.models.handle import Handle
 from gateway.models.loader import Engine, Loader, read
 from gateway.models.names import check_model
-from gateway.models.pbtxt import parse_override
 from gateway.models.preparation import Failing, Prepared, prepare
 from gateway.models.published import Published
 from gateway.models.record import Model, VersionStatus

@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Final
 
 from gateway.core.errors import InvalidArgument, NotFound, Unavailable
-from gateway.models.modelyaml import YAML_FILE
+from gateway.models.config.modelyaml import YAML_FILE
+from gateway.models.config.pbtxt import CONFIG_FILE
 from gateway.models.names import check_model, is_model, is_version
-from gateway.models.pbtxt import CONFIG_FILE
 
 #: folders in a version's folder, one in the other
 MAX_DEPTH: Final = 16

@@ -12,7 +12,7 @@ import msgspec
 
 from gateway.control.caller import Caller
 from gateway.core.errors import InvalidArgument, NotFound
-from gateway.models.description import describe_message
+from gateway.models.config.description import describe_message
 from gateway.protocols.oip.access import FREE, READ, Need
 from gateway.protocols.oip.calls import Calls
 from gateway.protocols.oip.sharedmemory import no_cuda_region, refuse_cuda

@@ -24,7 +24,7 @@ class Config:
         ]
 
     async def config(self, request: Request) -> Response:
-        from gateway.models.description import describe  # protobuf: not worth its memory before anyone asks
+        from gateway.models.config.description import describe  # protobuf: not worth its memory before anyone asks
 
         model, version = request.path_params["model"], request.path_params.get("version", "")
         with pinned(self._manager, model, version) as handle:

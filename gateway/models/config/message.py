@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from gateway.core.errors import InvalidArgument
 from gateway.core.tensor import DATA_TYPES, DataType
-from gateway.models.config import (
+from gateway.models.config.model import (
     ModelConfig,
     QueuePolicy,
     TensorConfig,

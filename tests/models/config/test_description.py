@@ -6,8 +6,8 @@ import pytest
 from gateway.core.signature import Signature
 from gateway.core.tensor import DATA_TYPES, TensorSpec
 from gateway.models.config import ModelConfig
-from gateway.models.description import DERIVED_MAX_BATCH_SIZE, describe
-from gateway.models.pbtxt import parse_override, parse_text
+from gateway.models.config.description import DERIVED_MAX_BATCH_SIZE, describe
+from gateway.models.config.pbtxt import parse_override, parse_text
 
 X = TensorSpec("x", DATA_TYPES["FP32"], (-1, 4))
 Y = TensorSpec("y", DATA_TYPES["BYTES"], (-1, 2, -1))

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 
 from gateway.core.errors import InvalidArgument
 from gateway.models.config import ModelConfig, QueuePolicy, Threading, VersionPolicy
-from gateway.models.modelyaml import MAX_YAML_BYTES, _merge, _parse, apply_yaml
-from gateway.models.pbtxt import parse_text
+from gateway.models.config.modelyaml import MAX_YAML_BYTES, _merge, _parse, apply_yaml
+from gateway.models.config.pbtxt import parse_text
 
 
 @pytest.fixture

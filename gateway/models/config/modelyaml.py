@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from gateway.core.errors import InvalidArgument
-from gateway.models.config import ModelConfig, VersionPolicy
+from gateway.models.config.model import ModelConfig, VersionPolicy
 from gateway.models.names import check_label, check_version
 
 YAML_FILE: Final = "model.yaml"

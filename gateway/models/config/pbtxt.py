@@ -8,8 +8,8 @@ from typing import Final
 
 from gateway import pb
 from gateway.core.errors import InvalidArgument
-from gateway.models.config import ModelConfig
-from gateway.models.message import translate
+from gateway.models.config.message import translate
+from gateway.models.config.model import ModelConfig
 
 CONFIG_FILE: Final = "config.pbtxt"
 MAX_CONFIG_BYTES: Final = 4 << 20

@@ -12,7 +12,7 @@ from typing import Any, Final
 from gateway import pb
 from gateway.core.signature import Signature
 from gateway.core.tensor import TensorSpec
-from gateway.models.config import ModelConfig, VersionPolicy
+from gateway.models.config.model import ModelConfig, VersionPolicy
 
 DERIVED_MAX_BATCH_SIZE: Final = 64
 
