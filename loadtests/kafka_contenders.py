@@ -59,7 +59,6 @@ async def sluice(given: argparse.Namespace) -> None:
         runner = Runner(given.output, source, output, dead, scorer(dataplane), Policy(batching=batching))
         gc.collect()
         gc.freeze()
-        gc.set_threshold(20_000, 20, 50)  # as gateway/app/engine.py
         if given.pings:
             await _ping(given, runner)
             return

@@ -56,6 +56,7 @@ async def serving(models: Path) -> AsyncIterator[Dataplane]:
         await manager.reconcile()
         gc.collect()
         gc.freeze()
+        gc.set_threshold(20_000, 20, 50)  # as gateway/app/engine.py
         try:
             yield Dataplane(manager, Splits())
         finally:

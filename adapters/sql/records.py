@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Callable, Sequence
 from datetime import UTC, date, datetime
 from typing import Any
@@ -44,6 +45,10 @@ class Records:
         self._at = {name: at for at, name in enumerate(self.selected)}
         self._readers = [(at, dialect.reader(layout.columns[name])) for at, name in enumerate(self.selected)]
         self._readers = [(at, reader) for at, reader in self._readers if reader is not None]
+        named = {*self.ids, self.version, self.key, self.timestamp, *extra}
+        self._floats = [
+            at for at, name in enumerate(self.selected) if layout.columns[name].kind is Kind.FLOAT and name not in named
+        ]
         #: whether a row may be large
         self.wide = any(layout.columns[name].kind in WIDE for name in self.fields)
         self._texts = [layout.columns[name].kind in (Kind.TEXT, Kind.BYTES) for name in self.ids]
@@ -54,6 +59,8 @@ class Records:
         for at, reader in self._readers:
             if reader is not None:
                 columns[at] = [value if value is None else _read(reader, value) for value in columns[at]]
+        for at in self._floats:
+            columns[at] = _doubles(columns[at])
         return columns
 
     def keys(self, columns: Sequence[Sequence[Any]]) -> dict[str, Sequence[Any]]:
@@ -103,6 +110,14 @@ def _hidden(settings: InputSettings) -> frozenset[str]:
     if settings.mode == "cursor":
         names |= {settings.transaction}
     return frozenset(names)
+
+
+def _doubles(values: Sequence[Any]) -> Sequence[Any]:
+    """The same without an object for each, which a batch would hold until it is acknowledged; with a NULL, as it is."""
+    try:
+        return array("d", values)
+    except (TypeError, OverflowError):
+        return values
 
 
 def _read(reader: Callable[[Any], Any], value: Any) -> Any:
