@@ -6,7 +6,7 @@ anybody's to take.
 
 What happens at each request, one read and one write of an aligned word, is not locked. Two processes that do it for one
 client within the same fraction of a microsecond may count one cost instead of two; only who claims a cell waits for a
-lock, which its holder's death frees.
+lock, for a moment, and its holder's death frees it.
 """
 
 from __future__ import annotations
@@ -25,6 +25,8 @@ CELL: Final = 4
 WAYS: Final = 16
 #: sets of so many, for clients with a name and as many for those without
 SETS: Final = 2048
+#: tries to get the lock, which is held for some microseconds
+TRIES: Final = 200
 #: where in a cell the times are
 REQUESTS: Final = 1
 ROWS: Final = 2
@@ -99,11 +101,22 @@ class Cells:
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
-        if self._file is None:
-            yield
-            return
-        fcntl.lockf(self._file, fcntl.LOCK_EX)
+        """Or nearly: whoever was stopped with the lock does not stop everybody. Then a client may come to be in two
+        cells, until one is taken by another."""
+        held = self._file is not None and _lock(self._file)
         try:
             yield
         finally:
-            fcntl.lockf(self._file, fcntl.LOCK_UN)
+            if held and self._file is not None:
+                fcntl.lockf(self._file, fcntl.LOCK_UN)
+
+
+def _lock(file: int) -> bool:
+    for _ in range(TRIES):
+        try:
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            os.sched_yield()
+        else:
+            return True
+    return False

@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,8 @@ at = shared.claim(shared.tag("key:ann"), named=True)
 shared.times[at + REQUESTS] += 10
 if sys.argv[2] == "locked":
     fcntl.lockf(int(sys.argv[1]), fcntl.LOCK_EX)
+print("there", flush=True)
+sys.stdin.read()
 os.kill(os.getpid(), signal.SIGKILL)
 """
 
@@ -32,8 +35,19 @@ def segment() -> Iterator[int]:
 
 
 def child(segment: int, how: str) -> None:
-    done = subprocess.run([sys.executable, "-c", CHILD, str(segment), how], pass_fds=[segment], check=False)
-    assert done.returncode == -9
+    with living(segment, how):
+        pass
+
+
+@contextmanager
+def living(segment: int, how: str) -> Iterator[None]:
+    """Until the block's end."""
+    command = [sys.executable, "-c", CHILD, str(segment), how]
+    with subprocess.Popen(command, pass_fds=[segment], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"there\n"
+        yield
+    assert process.returncode == -9
 
 
 def test_all_processes_see_one_cell(segment: int) -> None:
@@ -52,6 +66,13 @@ def test_the_lock_is_freed_by_the_death_of_who_has_it(segment: int) -> None:
     shared = Cells.shared(segment)
     child(segment, "locked")
     assert shared.claim(shared.tag("key:bob"), named=True) > 0
+
+
+def test_who_stands_still_with_the_lock_stops_nobody(segment: int) -> None:
+    shared = Cells.shared(segment)
+    with living(segment, "locked"):
+        at = shared.claim(shared.tag("key:bob"), named=True)
+        assert shared.tags[at] == shared.tag("key:bob")
 
 
 def test_tags_differ_from_server_to_server(segment: int) -> None:
