@@ -17,6 +17,17 @@ SYSTEMS = {
     "mysql": "mariadb",
     "sqlite": "sqlite",
 }
+#: parameters of a URL, and what they may be; () is any text
+OPTIONS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
+    "postgresql": {
+        "sslmode": ("disable", "allow", "prefer", "require", "verify-ca", "verify-full"),
+        "sslrootcert": (),
+        "sslcert": (),
+        "sslkey": (),
+    },
+    "mariadb": {"ssl": ("true", "false"), "ssl_ca": (), "ssl_cert": (), "ssl_key": ()},
+    "sqlite": {},
+}
 PORTS = {"postgresql": 5432, "mariadb": 3306}
 
 
@@ -55,7 +66,8 @@ class Address:
         system = SYSTEMS.get(parts.scheme.partition("+")[0])
         if system is None:
             raise InvalidArgument(f"url: '{parts.scheme}' is none of {', '.join(sorted(SYSTEMS))}")
-        options = dict(parse_qsl(parts.query))
+        options = dict(parse_qsl(parts.query, keep_blank_values=True))
+        _check(system, options)
         if system == "sqlite":
             # As in SQLAlchemy: three slashes and a path from here, four and one from the root.
             path = unquote(parts.path[1:])
@@ -79,3 +91,23 @@ class Address:
             password_file,
             options,
         )
+
+
+def _check(system: str, options: Mapping[str, str]) -> None:
+    """One that nobody knows would be passed over, and the connection be as open as without it.
+
+    Raises InvalidArgument.
+    """
+    known = OPTIONS[system]
+    for name, value in options.items():
+        if name not in known:
+            raise InvalidArgument(f"url: '?{name}=' is no parameter for {system}; it has {', '.join(known) or 'none'}")
+        if known[name] and value not in known[name]:
+            raise InvalidArgument(f"url: {name} is '{value}', expected one of {', '.join(known[name])}")
+    files = [name for name in ("sslrootcert", "sslcert", "sslkey") if name in options]
+    if files and options.get("sslmode") not in ("verify-ca", "verify-full"):
+        raise InvalidArgument(f"url: {files[0]} goes with sslmode=verify-ca or verify-full, which check it")
+    if options.get("ssl") == "false" and len(options) > 1:
+        raise InvalidArgument("url: ssl=false does not go with files for it")
+    if system == "mariadb" and "ssl_cert" in options and "ssl_ca" not in options and "ssl" not in options:
+        raise InvalidArgument("url: ssl_cert goes with ssl_ca, or with ssl=true for the system's authorities")

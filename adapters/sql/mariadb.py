@@ -17,6 +17,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
+from adapters.sql import tls
 from adapters.sql.address import Address
 from adapters.sql.connection import Connection, Row
 from adapters.sql.dialect import Change, Dialect, Opener
@@ -296,11 +297,10 @@ def _chunks(connection: Connection, columns: Sequence[Sequence[Any]]) -> Iterato
 
 
 def _tls(address: Address) -> ssl.SSLContext | None:
-    """ssl_ca=FILE in the URL, or ssl=true for the system's authorities."""
-    authority = address.options.get("ssl_ca")
-    if authority is None and address.options.get("ssl", "").lower() not in ("1", "true", "required"):
+    """ssl_ca=FILE in the URL, or ssl=true for the system's authorities; the host has to be in the certificate."""
+    if "ssl_ca" not in address.options and address.options.get("ssl") != "true":
         return None
-    return ssl.create_default_context(cafile=authority)
+    return tls.context(address.options, "ssl_ca", "ssl_cert", "ssl_key")
 
 
 def _parts(error: BaseException) -> tuple[int, str]:

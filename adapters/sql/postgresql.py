@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import ssl
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -13,6 +12,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
+from adapters.sql import tls
 from adapters.sql.address import Address
 from adapters.sql.connection import Connection, Row
 from adapters.sql.dialect import Change, Dialect, Opener
@@ -236,11 +236,9 @@ def _tls(address: Address) -> Any:
     mode = address.options.get("sslmode", "prefer")
     if mode not in ("verify-ca", "verify-full"):
         return mode
-    context = ssl.create_default_context(cafile=address.options.get("sslrootcert"))
-    context.check_hostname = mode == "verify-full"
-    if certificate := address.options.get("sslcert"):
-        context.load_cert_chain(certificate, address.options.get("sslkey"))
-    return context
+    made = tls.context(address.options, "sslrootcert", "sslcert", "sslkey")
+    made.check_hostname = mode == "verify-full"
+    return made
 
 
 def _ms(seconds: float) -> int:

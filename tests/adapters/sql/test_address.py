@@ -31,6 +31,17 @@ def test_a_url_says_where_and_as_whom() -> None:
         ("postgresql://h:x/d", "Port could not be cast"),
         ("sqlite://", "names no file"),
         ("sqlite:///:memory:", "names no file"),
+        ("postgresql://h/d?sslmod=verify-full", r"'\?sslmod=' is no parameter for postgresql; it has sslmode, sslroot"),
+        ("postgresql://h/d?sslmode=verify_full", "sslmode is 'verify_full', expected one of disable, allow, prefer"),
+        (
+            "postgresql://h/d?sslmode=require&sslrootcert=ca.pem",
+            "sslrootcert goes with sslmode=verify-ca or verify-full",
+        ),
+        ("mariadb://h/d?sslmode=verify-full", r"'\?sslmode=' is no parameter for mariadb; it has ssl, ssl_ca"),
+        ("mariadb://h/d?ssl=yes", "ssl is 'yes', expected one of true, false"),
+        ("mariadb://h/d?ssl=false&ssl_ca=ca.pem", "ssl=false does not go with files"),
+        ("mariadb://h/d?ssl_cert=c.pem", "ssl_cert goes with ssl_ca"),
+        ("sqlite:///a.db?mode=ro", "no parameter for sqlite; it has none"),
     ],
 )
 def test_a_url_that_means_none_is_refused(url: str, says: str) -> None:
