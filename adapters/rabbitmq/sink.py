@@ -13,10 +13,11 @@ from typing import Any, Final
 from pamqp import commands
 
 from adapters.rabbitmq import dead_letter, properties
+from adapters.rabbitmq.frames import END
 from adapters.rabbitmq.link import Link
 from adapters.rabbitmq.publication import Publication
 from adapters.rabbitmq.settings import RabbitInput, RabbitOutput
-from adapters.rabbitmq.wire import CHANNEL, END
+from adapters.rabbitmq.wire import CHANNEL
 from gateway.core.stream import Context, DataError, DeadLetter, Headers, Rows, Sink, Transient
 
 #: bytes that are handed to the connection at once

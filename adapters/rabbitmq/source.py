@@ -11,9 +11,9 @@ from typing import Any, Final
 from pamqp import commands
 
 from adapters.rabbitmq import properties
+from adapters.rabbitmq.frames import Delivery
 from adapters.rabbitmq.link import Link
 from adapters.rabbitmq.settings import RabbitInput
-from adapters.rabbitmq.wire import Delivery
 from gateway.core.stream import Batch, Context, Credit, Fenced, Lag, Source, Token, Transient
 
 #: bytes that wait to be read, above which the broker is asked for no more, and below which it is again

@@ -10,8 +10,9 @@ from pamqp import commands, frame, header
 from pamqp.body import ContentBody
 from pamqp.heartbeat import Heartbeat
 
+from adapters.rabbitmq.frames import Delivery
 from adapters.rabbitmq.settings import Address, Broker
-from adapters.rabbitmq.wire import Delivery, Wire
+from adapters.rabbitmq.wire import Wire
 from gateway.core.stream import Transient
 
 ADDRESS = Address.of("amqp://broker/")
