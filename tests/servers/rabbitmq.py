@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -74,15 +75,17 @@ class Queues:
         return messages
 
     def drain(self, queue: str) -> list[bytes]:
-        """The bodies of as many messages as there were, or more, and away with them: for many, ten times as fast."""
-        bodies: list[bytes] = []
-        ready = self.depth(queue)
-        if not ready:
-            return bodies
+        """The bodies of all messages, until none comes for a moment, and away with them: for many, faster than `take`.
+        How many there are, a quorum queue tells late."""
         with self.channel() as channel:
+            first = channel.basic_get(queue, no_ack=True)
+            if first is None:
+                return []
+            bodies = [_bytes(first.body)]
             consumer = channel.basic_consume(queue, no_ack=True, callback=lambda m: bodies.append(_bytes(m.body)))
-            while len(bodies) < ready:
-                channel.connection.drain_events(timeout=20)
+            with contextlib.suppress(TimeoutError):
+                while True:
+                    channel.connection.drain_events(timeout=0.3)
             channel.basic_cancel(consumer)
         return bodies
 
