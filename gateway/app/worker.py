@@ -11,7 +11,7 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any, Final
@@ -22,28 +22,22 @@ import uvloop
 from gateway import pb
 from gateway.app.alone import traced
 from gateway.app.engine import Engine, settle_memory
+from gateway.app.orders import Orders
 from gateway.app.peers import SupervisedPeers
 from gateway.app.run import OTHER_FILES, allow_files
 from gateway.app.security import Security
 from gateway.app.serving import Serving
 from gateway.app.stop import Stop, end
-from gateway.control.channel import Channel
+from gateway.control.channel import Channel, Handler
 from gateway.control.follower import Follower
-from gateway.control.report import Report, pack
 from gateway.control.reporting import report_on
 from gateway.control.spool import Spool
-from gateway.control.start import Current, Start
+from gateway.control.start import Start
 from gateway.core.errors import SluiceError
-from gateway.models.following import Followed
-from gateway.models.preparation import Prepared
-from gateway.models.served import ServedFolder, ServedRepository, served
+from gateway.models.served import ServedRepository
 from gateway.protocols.http.listener import Listener
-from gateway.protocols.oip.logsettings import LogSettings
-from gateway.protocols.oip.trace import Sampling
-from gateway.protocols.views import model_view, models_view
 from gateway.security.cells import Cells
 from gateway.settings import Settings
-from gateway.store.contract import State
 from gateway.telemetry import logs
 
 logger = logging.getLogger("sluice")
@@ -53,7 +47,8 @@ SERVICE: Final = "inference.GRPCInferenceService"
 
 
 class Worker:
-    """What the supervisor calls it answers with the method of that name. `run` is its whole life."""
+    """What the supervisor calls it answers with the method of that name, once it is started with one of its `Orders`.
+    `run` is its whole life."""
 
     def __init__(self, slots: Sequence[Sequence[socket.socket]], cells: Cells | None = None) -> None:
         self._slots = slots
@@ -62,14 +57,13 @@ class Worker:
         self._stop = Stop()
         self._stack = AsyncExitStack()
         self._how = "stop"
-        self._channel = Channel("the supervisor", self._handlers())
-        self._prepared: dict[int, Prepared] = {}
-        self._followed: list[Followed] = []
+        self._handlers = self._own_handlers()
+        self._channel = Channel("the supervisor", self._handlers)
         #: slot → what accepts on its sockets
         self._adopted: dict[int, list[asyncio.Server]] = {}
         self._settings: Settings
         self._engine: Engine
-        self._follower: Follower
+        self._orders: Orders
         self._serving: Serving
         self._listener: Listener | None = None
 
@@ -84,7 +78,7 @@ class Worker:
             orphaned.cancel()
             await self._end_ports()
             if not self._channel.closed.is_set() and self._listener:
-                await _quietly(self._channel.call("goodbye", self._report()))
+                await _quietly(self._channel.call("goodbye", self._orders.made()))
         logger.info("stopped")
 
     @property
@@ -108,14 +102,8 @@ class Worker:
 
     # ---- start
 
-    def _handlers(self) -> dict[str, Callable[[Any], Awaitable[Any]]]:
-        names = (
-            "ping", "warm", "start", "listen", "adopt", "release_slot", "current", "unready", "stop", "retire",
-            "follow", "must_exist", "must_be_known", "hold", "publish", "release",
-            "prepare", "discard", "publish_model", "look", "publish_look",
-            "set_logging", "set_sampling", "register", "unregister",
-            "report", "index", "models", "model", "folders",
-        )  # fmt: skip
+    def _own_handlers(self) -> dict[str, Handler]:
+        names = ("ping", "warm", "start", "listen", "adopt", "release_slot", "unready", "stop", "retire")
         return {name: getattr(self, name) for name in names}
 
     async def warm(self, body: Any) -> None:
@@ -146,28 +134,17 @@ class Worker:
         tracer = await traced(settings, self._stack)
         security = Security(settings, given.token, self._cells)
         await security.enter(self._stack)
-        follow = security.guard.follow
-        self._follower = Follower(self._engine.manager, self._engine.splits, settings, self._blob, follow)
+        manager = self._engine.manager
+        follower = Follower(manager, self._engine.splits, settings, self._blob, security.guard.follow)
         self._own = self._slots[given.slot]
         grpc_socket = self._own[1] if len(self._own) > 1 else None
         self._serving = Serving(settings, self._engine, peers, self._stop, security, tracer, grpc_socket, peers)
-        self._metrics = self._serving.metrics()
-        reporting = asyncio.create_task(report_on(self._channel, self._report))
+        self._orders = Orders(manager, follower, self._serving, self._spool, self._repository.root)
+        self._handlers.update(self._orders.handlers())
+        reporting = asyncio.create_task(report_on(self._channel, self._orders.made))
         self._stack.callback(reporting.cancel)
-        await self._follower.start(given.state)
+        await follower.start(given.state)
         self._repository.join(None)
-
-    async def current(self, body: Any) -> None:
-        given = msgspec.convert(body, Current)
-        if given.logging is not None:
-            await self.set_logging(given.logging)
-        if given.sampling is not None:
-            await self.set_sampling(given.sampling)
-        for extent in given.regions:
-            try:
-                await self.register(extent)
-            except SluiceError as error:
-                logger.warning("%s", error.message)
 
     async def listen(self, body: Any) -> None:
         self._listener = self._serving.listener(self._own[0])
@@ -224,104 +201,6 @@ class Worker:
         if self._how == "retire":
             await listener.retire()
         await listener.stop()
-
-    # ---- following
-
-    async def follow(self, body: Any) -> Mapping[str, str]:
-        await self._follower.follow(_state(body))
-        return self._follower.troubles()
-
-    async def must_exist(self, body: Any) -> None:
-        await self._follower.must_exist(**body)
-
-    async def must_be_known(self, body: Any) -> None:
-        await self._follower.must_be_known(**body)
-
-    async def hold(self, body: Any) -> None:
-        await self._follower.hold(body["model"], _state(body))
-
-    async def publish(self, body: Any) -> Mapping[str, str]:
-        await self._follower.publish(_state(body))
-        return self._follower.troubles()
-
-    async def release(self, body: Any) -> None:
-        await self._follower.release(**body)
-
-    async def prepare(self, body: Any) -> None:
-        files = await self._spool.get(body["files"]) or None
-        self._prepared[body["number"]] = await self._follower.prepare(body["model"], body["override"], files)
-
-    async def discard(self, body: Any) -> None:
-        if (prepared := self._prepared.pop(body["number"], None)) is not None:
-            await self._follower.discard(prepared)
-
-    async def publish_model(self, body: Any) -> Mapping[str, str]:
-        await self._follower.publish_model(self._prepared.pop(body["number"]), _state(body))
-        return self._follower.troubles()
-
-    async def look(self, body: Any) -> None:
-        """The repository as the supervisor sees it."""
-        root = self._repository.root
-        found = msgspec.convert(body, dict[str, ServedFolder])
-        folders = {name: folder.at(root, name) for name, folder in found.items()}
-        self._followed = await self._engine.manager.prepare_found(folders)
-
-    async def publish_look(self, body: Any) -> None:
-        followed, self._followed = self._followed, []
-        self._engine.manager.publish_found(followed)
-
-    async def set_logging(self, body: Any) -> None:
-        self._serving.calls.logging.apply(msgspec.convert(body, LogSettings))
-
-    async def set_sampling(self, body: Any) -> None:
-        self._serving.calls.trace.apply(Sampling(*body))
-
-    async def register(self, body: Any) -> None:
-        if self._serving.regions is not None:
-            self._serving.regions.register(*msgspec.structs.astuple(body) if isinstance(body, msgspec.Struct) else body)
-
-    async def unregister(self, body: Any) -> None:
-        if (regions := self._serving.regions) is not None:
-            regions.unregister(body) if body else regions.unregister_all()
-
-    # ---- telling
-
-    async def report(self, body: Any) -> Report:
-        return self._report()
-
-    async def index(self, body: Any) -> Any:
-        await self._engine.manager.refresh()
-        return self._engine.manager.index()
-
-    async def models(self, body: Any) -> Any:
-        await _quietly(self._engine.manager.refresh())
-        return models_view(self._engine.manager, self._follower.desired)
-
-    async def model(self, body: Any) -> Any:
-        return model_view(self._engine.manager, self._follower.desired, body)
-
-    async def folders(self, body: Any) -> Any:
-        return served(self._engine.manager.folders())
-
-    def _report(self) -> Report:
-        statistics = [(*key, pack(counted)) for key, counted in self._engine.manager.statistics()]
-        page = self._metrics.collect()
-        grpc = self._serving.grpc
-        requests = sum(self._serving.rest.statuses.values())
-        if grpc is not None:
-            requests += sum(grpc.inference.outcomes.values())
-        follower = self._follower
-        return Report(
-            follower.state.revision,
-            requests,
-            statistics,
-            page.families,
-            dict(follower.troubles()),
-        )
-
-
-def _state(body: Any) -> State:
-    return msgspec.convert(body["state"], State)
 
 
 async def _quietly(work: Awaitable[Any]) -> None:
