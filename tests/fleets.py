@@ -64,6 +64,7 @@ class Fleet:
         end = time.monotonic() + limit
         while not (found := what()):
             assert time.monotonic() < end, f"not within {limit} s: {self.workers()} {self.server.log()}"
+            time.sleep(ASK)
         return found
 
     def replaced(self, slot: int, pid: int) -> int:
@@ -101,6 +102,8 @@ class Fleet:
         return sum(float(line.rpartition(" ")[2]) for line in lines)
 
 
+#: seconds between two questions: an answer costs the supervisor and each worker something
+ASK = 0.02
 #: seconds between an answer and the next request of a connection: a load, and still cores left for what it is put on
 PACE = 0.002
 

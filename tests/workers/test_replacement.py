@@ -12,7 +12,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from fleets import BODY, Fleet, Load, alive, fleet
+from fleets import ASK, BODY, Fleet, Load, alive, fleet
 
 from gateway.client import Client
 
@@ -161,6 +161,7 @@ def test_a_second_signal_ends_it_at_once(tmp_path: Path) -> None:
         end = time.monotonic() + 5
         while any(alive(pid) for pid in pids):
             assert time.monotonic() < end
+            time.sleep(ASK)
 
 
 def test_workers_do_not_outlive_their_supervisor(tmp_path: Path) -> None:
@@ -171,6 +172,7 @@ def test_workers_do_not_outlive_their_supervisor(tmp_path: Path) -> None:
         end = time.monotonic() + 20
         while any(alive(pid) for pid in pids):
             assert time.monotonic() < end
+            time.sleep(ASK)
 
 
 def test_a_new_server_has_the_ports_while_workers_of_a_dead_one_still_drain(tmp_path: Path) -> None:
