@@ -20,7 +20,8 @@ from gateway.models.engine import onnx_engine
 from gateway.models.manager import Manager
 from gateway.models.onnx import Runtime
 from gateway.models.repository import Repository
-from gateway.protocols.admin import MAX_BODY, admin_app, admin_routes
+from gateway.protocols.admin import admin_app, admin_routes
+from gateway.protocols.admin.change import MAX_BODY
 from gateway.protocols.checkpoint import Checkpoint
 from gateway.protocols.doorman import Doorman
 from gateway.protocols.views import LocalInventory

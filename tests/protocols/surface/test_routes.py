@@ -21,6 +21,7 @@ from gateway import pb
 from gateway.control.caller import unnoted
 from gateway.core.errors import Unauthenticated
 from gateway.protocols.admin import admin_routes
+from gateway.protocols.admin.streams import StreamRoutes
 from gateway.protocols.checkpoint import Checkpoint
 from gateway.protocols.doorman import Doorman
 from gateway.protocols.grpc import health, reflection
@@ -29,7 +30,6 @@ from gateway.protocols.oip.access import Need
 from gateway.protocols.oip.calls import Calls
 from gateway.protocols.rest.app import rest_routes
 from gateway.protocols.route import Call, need_of
-from gateway.protocols.streams import StreamRoutes
 from gateway.security.guard import Guard
 from gateway.security.policy import Policies, Policy
 from gateway.settings.schema import Restricted

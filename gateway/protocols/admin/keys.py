@@ -11,7 +11,7 @@ from starlette.responses import Response
 
 from gateway.control.plane import ControlPlane
 from gateway.core.errors import InvalidArgument, SluiceError
-from gateway.protocols.change import MAX_BODY, By, changed, document
+from gateway.protocols.admin.change import MAX_BODY, By, changed, document
 from gateway.protocols.errors import status_of
 from gateway.protocols.oip.access import ADMIN
 from gateway.protocols.rest.body import parse, read

@@ -1,0 +1,53 @@
+"""The processes of a supervisor."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from gateway.control.plane import ControlPlane
+from gateway.core.errors import Unavailable
+from gateway.protocols.admin.change import document
+from gateway.protocols.doorman import caller
+from gateway.protocols.oip.access import ADMIN
+from gateway.protocols.route import Call
+
+
+class Processes(Protocol):
+    """The workers of a supervisor."""
+
+    async def views(self) -> list[dict[str, Any]]: ...
+
+    async def recycle(self, number: int | None = None) -> None:
+        """One slot, or all, one after the other. Raises NotFound, Unavailable."""
+        ...
+
+
+class Workers:
+    """Without a supervisor there is one process, which cannot be replaced."""
+
+    def __init__(self, plane: ControlPlane, processes: Processes | None) -> None:
+        self._plane = plane
+        self._processes = processes
+
+    def routes(self) -> list[Call]:
+        base = "/admin/v1/workers"
+        return [
+            Call(base, self.list, ADMIN),
+            Call(base + "/recycle", self.recycle, ADMIN, methods=["POST"]),
+            Call(base + "/{slot:int}/recycle", self.recycle, ADMIN, methods=["POST"]),
+        ]
+
+    async def list(self, request: Request) -> Response:
+        return document({"workers": await self._processes.views() if self._processes else []})
+
+    async def recycle(self, request: Request) -> Response:
+        """Answers when the new ones have taken over and the old ones are gone."""
+        if self._processes is None:
+            raise Unavailable("the server is one process, setting 'workers' makes it more")
+        slot = request.path_params.get("slot")
+        await self._plane.note("workers.recycle", "*" if slot is None else str(slot), **caller(request, "admin"))
+        await self._processes.recycle(slot)
+        return document({"workers": await self._processes.views()})
