@@ -132,8 +132,8 @@ class Answers:
             outputs = response.outputs if self._signature.batched else _stacked(answered)
             return {
                 **outputs,
-                MODEL: np.full(rows, self._model, object),
-                VERSION: np.full(rows, response.version, object),
+                MODEL: _same(self._model, rows),
+                VERSION: _same(response.version, rows),
             }
         sizes = [self._count(piece) for piece, _ in answered]
         outputs = _concatenated(self._signature, answered) if self._signature.batched else _stacked(answered)
@@ -143,6 +143,11 @@ class Answers:
     def _count(self, piece: Piece) -> int:
         begin, end = self._rows(piece)
         return end - begin
+
+
+def _same(value: str, rows: int) -> Array:
+    """One object for all rows, which cannot be written to."""
+    return np.broadcast_to(np.array(value, object), (rows,))
 
 
 def _replaced(model: str) -> Unavailable:

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import os
 import struct
+import tracemalloc
 from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
@@ -69,6 +70,20 @@ async def end() -> None:
             await frame(reader)
 
 
+async def nonsense() -> None:
+    """What HTTP says, read as a size, is a gigabyte."""
+    async with connected() as (reader, writer):
+        (size,) = SIZE.unpack(b"HTTP")
+        writer.write(SIZE.pack(-size))
+        tracemalloc.start()
+        try:
+            with pytest.raises(asyncio.IncompleteReadError):
+                await frame(reader)
+            assert tracemalloc.get_traced_memory()[1] < 10 * len(BLOB)
+        finally:
+            tracemalloc.stop()
+
+
 async def cancelled() -> None:
     async with connected() as (reader, writer):
         writer.write(SIZE.pack(100_000))
@@ -81,6 +96,6 @@ async def cancelled() -> None:
 
 
 @pytest.mark.parametrize("run", [asyncio.run, uvloop.run])
-@pytest.mark.parametrize("case", [sizes, end, cancelled])
+@pytest.mark.parametrize("case", [sizes, end, nonsense, cancelled])
 def test_frames_of_any_size(run: Callable[[Awaitable[None]], None], case: Callable[[], Awaitable[None]]) -> None:
     run(case())
