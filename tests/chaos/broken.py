@@ -83,7 +83,7 @@ def reads_the_offset_before_it_fences() -> None:
 
     async def slowly(self: Any, partitions: Any) -> None:
         """No mistake by itself: the old owner comes back to the group only when the new one is at work."""
-        await asyncio.sleep(3)
+        await asyncio.sleep(8)
         await revoked(self, partitions)
 
     Membership._take_over = late  # type: ignore[method-assign]

@@ -7,7 +7,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 from secrets import token_hex
-from typing import Any
+from typing import Any, ClassVar
 
 from chaos.pipelines.pipeline import COMMON, FIELDS, Pipeline, id_of, result_of
 from chaos.pipelines.servers import Servers, through
@@ -24,6 +24,7 @@ class KafkaExactlyOnce(Pipeline):
     name = "kafka-exactly-once"
     ordered = True
     chunk = 1500
+    request_timeout: ClassVar[float] = 4
 
     def __init__(self, servers: Servers, folder: Path) -> None:
         super().__init__(servers, folder)
@@ -47,13 +48,13 @@ class KafkaExactlyOnce(Pipeline):
 
     def _brokers(self) -> dict[str, Any]:
         assert self.proxy is not None
-        return {"brokers": [f"127.0.0.1:{self.proxy.port}"], "request_timeout": 4}
+        return {"brokers": [f"127.0.0.1:{self.proxy.port}"], "request_timeout": self.request_timeout}
 
     def _outputs(self) -> dict[str, Any]:
         return {
             "output": {
                 "kafka": {
-                    **self._brokers(), "topic": self.sink, "dead_letters": self.letters, "transaction_timeout": 10,
+                    **self._brokers(), "topic": self.sink, "dead_letters": self.letters,
                 }
             },
             "guarantee": "exactly once",
@@ -86,7 +87,7 @@ class KafkaExactlyOnce(Pipeline):
             )
             return committed == all_
 
-        until(complete, what="the end of the last transactions")
+        until(complete, 90, "the end of the last transactions")
         documents = (json.loads(message.value()) for message in self.kafka.messages(self.sink))
         return [result_of(found) for found in documents]
 
