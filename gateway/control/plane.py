@@ -32,6 +32,7 @@ from gateway.control.desired import (
 )
 from gateway.control.following import Following
 from gateway.control.peers import Contact, Peers
+from gateway.core.background import Background
 from gateway.core.errors import Conflict, InvalidArgument, NotFound, SluiceError
 from gateway.security.grant import parse_grant
 from gateway.security.key import Key, is_name, new_key
@@ -58,7 +59,7 @@ class ControlPlane:
         self._settings = settings
         self._follower: Final = follower
         self._turn: Final = asyncio.Lock()
-        self._running: set[asyncio.Task[Any]] = set()
+        self._background: Final = Background(logger)
         #: the revision that all workers have acknowledged
         self.in_force = 0
         self._started = time.time()
@@ -132,8 +133,7 @@ class ControlPlane:
         """Waits for what is under way."""
         if self.peers:
             await self.peers.close()
-        while self._running:
-            await asyncio.wait(self._running)
+        await self._background.finished()
 
     async def load_model(
         self,
@@ -327,14 +327,7 @@ class ControlPlane:
                 finally:
                     self.in_force = self.state.revision
 
-        task = asyncio.create_task(turn())
-        self._running.add(task)
-        task.add_done_callback(self._running.discard)
-        try:
-            return await asyncio.shield(task)
-        except asyncio.CancelledError:
-            task.add_done_callback(_abandoned)
-            raise
+        return await self._background.whole(turn())
 
 
 def _digested(files: Mapping[str, bytes]) -> tuple[dict[str, str], dict[str, bytes]]:
@@ -346,8 +339,3 @@ def _digested(files: Mapping[str, bytes]) -> tuple[dict[str, str], dict[str, byt
 def _nothing(what: str, model: str, in_settings: bool) -> NotFound:
     hint = "; those of the settings are changed there" if in_settings else ""
     return NotFound(f"no {what} of '{model}' was set{hint}")
-
-
-def _abandoned(task: asyncio.Task[Any]) -> None:
-    if not task.cancelled() and (error := task.exception()):
-        logger.warning("a change that nobody waited for has failed: %s", error)

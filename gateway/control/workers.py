@@ -21,6 +21,7 @@ from gateway.control.slot import Slot, Stillborn, birth, restarts
 from gateway.control.spawn import Role, spawn
 from gateway.control.start import Start
 from gateway.control.vacancies import Vacancies
+from gateway.core.background import Background
 from gateway.core.errors import NotFound, SluiceError
 from gateway.settings import Settings
 from gateway.telemetry.metrics.fleet import Figures
@@ -78,7 +79,7 @@ class Workers:
         self._drain_timeout = settings.drain_timeout
         self._everybody: set[Member] = set()
         self._tasks: list[asyncio.Task[None]] = []
-        self._aside: set[asyncio.Task[None]] = set()
+        self._aside: Final = Background(logger)
         self._stopping = False
         self._recycling: Final = asyncio.Lock()
 
@@ -104,7 +105,7 @@ class Workers:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await asyncio.gather(*(self._end(member, "stop") for member in list(self._everybody)))
-        await asyncio.gather(*self._aside, return_exceptions=True)
+        await self._aside.finished()
 
     def kill(self) -> None:
         """All of them, at once."""
@@ -190,7 +191,7 @@ class Workers:
     def _forget(self, member: Member) -> None:
         self._everybody.discard(member)
         self.reports.tally.ended(member)
-        self._start_aside(self.fleet.spool.sweep(member.pid))
+        self._aside.start(self.fleet.spool.sweep(member.pid))
         if self._spare is member:
             self._spare = None
             asyncio.get_running_loop().call_later(SPARE_AGAIN, self._launched.set)
@@ -198,13 +199,8 @@ class Workers:
             self.fleet.members.remove(member)
         for number in self._vacancies.forget(member):
             if not self._stopping:
-                self._start_aside(self._vacancies.begin(self.slots[number]))
+                self._aside.start(self._vacancies.begin(self.slots[number]))
         self.changed()
-
-    def _start_aside(self, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.create_task(work)
-        self._aside.add(task)
-        task.add_done_callback(self._aside.discard)
 
     async def _retire(self, member: Member) -> None:
         member.state = "draining"
@@ -246,7 +242,7 @@ class Workers:
         """It was told to end by somebody else."""
         for slot in self.slots:
             if slot.current is member and not self._stopping:
-                self._start_aside(_quietly(self.recycle(slot.number)))
+                self._aside.start(_quietly(self.recycle(slot.number)))
 
     def figures(self) -> Figures:
         states = dict.fromkeys(("spare", "starting", "ready", "draining", "down"), 0)

@@ -11,10 +11,10 @@ import logging
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Final
 
+from gateway.core.background import Background
 from gateway.core.errors import InvalidArgument, NotFound, SluiceError, Unavailable
 from gateway.core.observe import Statistics
 from gateway.core.servable import ServableId
-from gateway.models.background import Background
 from gateway.models.config import ModelConfig
 from gateway.models.config.pbtxt import parse_override
 from gateway.models.following import Followed, Following, Mode
@@ -61,7 +61,7 @@ class Manager:
         self.mode: Final = mode
         self._source = Source(repository)
         self._loader = Loader(engine, load_threads)
-        self._background = Background()
+        self._background = Background(logger)
         self._poll_interval = poll_interval
         self._published = Published(self._loader, self._background)
         self._models: Final = self._published.models

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Collection, Mapping
 
+from gateway.core.background import Background
 from gateway.core.servable import ServableState
-from gateway.models.background import Background
 from gateway.models.config import ModelConfig
 from gateway.models.handle import Handle
 from gateway.models.loader import Loader

@@ -7,13 +7,14 @@ import logging
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
-logger = logging.getLogger("sluice.models")
-
 T = TypeVar("T")
 
 
 class Background:
-    def __init__(self) -> None:
+    """Belongs to the event loop. `logger` hears of failures that nobody else does."""
+
+    def __init__(self, logger: logging.Logger) -> None:
+        self._logger = logger
         self._running: set[asyncio.Task[Any]] = set()
 
     def start(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
@@ -28,7 +29,7 @@ class Background:
         try:
             return await asyncio.shield(task)
         except asyncio.CancelledError:
-            task.add_done_callback(lambda done: _abandoned(done, undo))
+            task.add_done_callback(lambda done: self._abandoned(done, undo))
             raise
 
     async def finished(self) -> None:
@@ -36,12 +37,11 @@ class Background:
         while self._running:
             await asyncio.wait(self._running)
 
-
-def _abandoned(done: asyncio.Task[T], undo: Callable[[T], None] | None) -> None:
-    if done.cancelled():
-        return
-    error = done.exception()
-    if error is not None:
-        logger.info("nobody waited for it: %s", error)
-    elif undo is not None:
-        undo(done.result())
+    def _abandoned(self, done: asyncio.Task[T], undo: Callable[[T], None] | None) -> None:
+        if done.cancelled():
+            return
+        error = done.exception()
+        if error is not None:
+            self._logger.warning("what nobody waited for has failed: %s", error)
+        elif undo is not None:
+            undo(done.result())
