@@ -7,6 +7,7 @@ from contextlib import contextmanager
 
 from aiokafka import errors as kafka
 
+from adapters.kafka.quiet import reasons
 from gateway.core.errors import SluiceError
 from gateway.core.stream import DataError, Fenced, Transient
 
@@ -71,6 +72,8 @@ def failure(error: BaseException, what: str) -> SluiceError:
         return DataError(f"{what}: refused: {detail}")
     if isinstance(error, TimeoutError):
         return Transient(f"{what}: no answer in time")
+    if isinstance(error, kafka.KafkaConnectionError) and (why := reasons(detail)):
+        return Transient(f"{what}: {detail}: {why}")
     return Transient(f"{what}: {detail}")
 
 

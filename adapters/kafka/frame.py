@@ -22,10 +22,11 @@ _AIOKafkaProtocol: Final = aiokafka.conn.AIOKafkaProtocol
 
 
 class _Scratch(threading.local):
-    """Of all connections of a thread's loop: what was received is taken out before anybody else is asked."""
+    """Of all connections of a thread's loop: what was received is taken out before anybody else is asked. A view,
+    because asyncio's TLS fills slices of it, and a bytearray's are copies: what comes second would be lost."""
 
     def __init__(self) -> None:
-        self.buffer = bytearray(_LARGE)
+        self.buffer = memoryview(bytearray(_LARGE))
 
 
 _scratch: Final = _Scratch()
@@ -62,12 +63,12 @@ class FrameProtocol(asyncio.BufferedProtocol):
     def resume_writing(self) -> None:
         self._inner.resume_writing()
 
-    def get_buffer(self, sizehint: int) -> memoryview | bytearray:
+    def get_buffer(self, sizehint: int) -> memoryview:
         return self._rest or _scratch.buffer
 
     def buffer_updated(self, nbytes: int) -> None:
         if not self._rest:
-            self._inner.data_received(bytes(memoryview(_scratch.buffer)[:nbytes]))
+            self._inner.data_received(bytes(_scratch.buffer[:nbytes]))
             return
         self._rest = self._rest[nbytes:]
         if not self._rest:

@@ -19,6 +19,7 @@ _LOGGERS: Final = (
     "aiokafka.producer.producer",
     "aiokafka.producer.sender",
 )
+_UNREACHED: Final = 'Unable connect to "%s:%s": %s'
 #: seconds
 _OFTEN: Final = 10.0
 
@@ -33,8 +34,13 @@ class _Quiet(logging.Filter):
     def __init__(self) -> None:
         super().__init__()
         self._shown: Final[dict[object, float]] = {}
+        #: host and port → why the last try to connect to it failed, of which aiokafka tells its log alone
+        self.unreached: Final[dict[tuple[str, str], str]] = {}
 
     def filter(self, record: logging.LogRecord) -> bool:
+        if record.msg == _UNREACHED and isinstance(record.args, tuple) and len(record.args) == 3:
+            host, port, error = record.args
+            self.unreached[str(host), str(port)] = str(error) or type(error).__name__
         for argument in record.args if isinstance(record.args, tuple) else ():
             if argument is NotEnoughReplicasError or str(argument).startswith("NOT_ENOUGH_REPLICAS"):
                 return False
@@ -46,6 +52,12 @@ class _Quiet(logging.Filter):
 
 
 _quiet: Final = _Quiet()
+
+
+def reasons(bootstrap: str) -> str:
+    """Why brokers could not be connected to that an error of aiokafka names, as ``('127.0.0.1', 9092, …)``."""
+    found = [why for (host, port), why in _quiet.unreached.items() if f"('{host}', {port}," in bootstrap]
+    return "; ".join(dict.fromkeys(found))
 
 
 def quiet() -> None:

@@ -148,7 +148,8 @@ class Topics:
 
 
 class Kafka(Server, Topics):
-    """One broker. Besides `address`: `tls`, and `sasl` for user `alice`, password `wonder`, by PLAIN or SCRAM-SHA-256.
+    """One broker. Besides `address`: `tls`, and `sasl` for user `alice`, password `wonder`, by PLAIN or SCRAM, and
+    `secure`, which is both.
 
     Groups may have a session of 1 s, and their first member waits for nobody.
     """
@@ -158,8 +159,8 @@ class Kafka(Server, Topics):
     def __init__(self, **options: str) -> None:
         """options: settings of the broker, as in message_max_bytes="2000000"."""
         Server.__init__(self)
-        ports = [free_port() for _ in range(4)]
-        address, self.tls, self.sasl, controller = (f"127.0.0.1:{port}" for port in ports)
+        ports = [free_port() for _ in range(5)]
+        address, self.tls, self.sasl, self.secure, controller = (f"127.0.0.1:{port}" for port in ports)
         self.port = ports[0]
         self.ca = self.folder / "ca.pem"
         login = "org.apache.kafka.common.security.{} required{};"
@@ -168,13 +169,21 @@ class Kafka(Server, Topics):
             "node.id": "1",
             "controller.quorum.voters": f"1@{controller}",
             "controller.listener.names": "CONTROLLER",
-            "listeners": f"PLAIN://{address},TLS://{self.tls},SASL://{self.sasl},CONTROLLER://{controller}",
-            "advertised.listeners": f"PLAIN://{address},TLS://{self.tls},SASL://{self.sasl}",
-            "listener.security.protocol.map": "PLAIN:PLAINTEXT,TLS:SSL,SASL:SASL_PLAINTEXT,CONTROLLER:PLAINTEXT",
+            "listeners": f"PLAIN://{address},TLS://{self.tls},SASL://{self.sasl},SECURE://{self.secure},CONTROLLER://{controller}",
+            "advertised.listeners": f"PLAIN://{address},TLS://{self.tls},SASL://{self.sasl},SECURE://{self.secure}",
+            "listener.security.protocol.map": "PLAIN:PLAINTEXT,TLS:SSL,SASL:SASL_PLAINTEXT,SECURE:SASL_SSL,"
+            "CONTROLLER:PLAINTEXT",
             "inter.broker.listener.name": "PLAIN",
-            "sasl.enabled.mechanisms": "PLAIN,SCRAM-SHA-256",
+            "sasl.enabled.mechanisms": "PLAIN,SCRAM-SHA-256,SCRAM-SHA-512",
             "listener.name.sasl.plain.sasl.jaas.config": login.format("plain.PlainLoginModule", ' user_alice="wonder"'),
-            "listener.name.sasl.scram-sha-256.sasl.jaas.config": login.format("scram.ScramLoginModule", ""),
+            **{
+                f"listener.name.{name}.scram-sha-{bits}.sasl.jaas.config": login.format("scram.ScramLoginModule", "")
+                for name in ("sasl", "secure")
+                for bits in (256, 512)
+            },
+            "listener.name.secure.plain.sasl.jaas.config": login.format(
+                "plain.PlainLoginModule", ' user_alice="wonder"'
+            ),
             "ssl.keystore.type": "PEM",
             "ssl.keystore.location": str(self.folder / "broker.pem"),
             "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
@@ -208,6 +217,7 @@ class Kafka(Server, Topics):
         self.run(
             *self._java("64m"), "kafka.tools.StorageTool", "format", "-t", cluster, "-c", self._properties(),
             "--add-scram", "SCRAM-SHA-256=[name=alice,password=wonder]",
+            "--add-scram", "SCRAM-SHA-512=[name=alice,password=wonder]",
         )  # fmt: skip
 
     def command(self) -> Sequence[str]:

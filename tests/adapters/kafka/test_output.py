@@ -19,7 +19,7 @@ from contract.stands import connected, run
 from servers.server import installed
 
 from adapters.kafka.position import Position
-from adapters.kafka.settings import Sasl, Tls
+from adapters.kafka.settings import Sasl
 from gateway.core.stream import Batch, DataError, Message, Rows, Token, Transient
 
 if TYPE_CHECKING:
@@ -214,42 +214,6 @@ def test_when_one_lane_gives_up_the_others_are_told(own_kafka: Kafka, own_sides:
         assert [type(outcome) for outcome in outcomes] == [Transient, Transient]
 
     run(test)
-    own_kafka.delete(topic)
-
-
-@pytest.mark.parametrize("mechanism", ["PLAIN", "SCRAM-SHA-256"])
-def test_sasl(own_kafka: Kafka, own_sides: Sides, mechanism: Any) -> None:
-    topic = own_kafka.create()
-    sasl = Sasl(username="alice", password="wonder", mechanism=mechanism)
-    wrong = Sasl(username="alice", password="wrong", mechanism=mechanism)
-
-    async def test() -> None:
-        async with connected(own_sides.output(topic, brokers=[own_kafka.sasl], sasl=sasl)) as output:
-            await output.write(rows([b"1"]))
-        refused = own_sides.output(topic, brokers=[own_kafka.sasl], sasl=wrong, request_timeout=5.0)
-        with pytest.raises(Transient):
-            await refused.connect()
-        await refused.close()
-
-    run(test)
-    assert len(own_kafka.read(topic)) == 1
-    own_kafka.delete(topic)
-
-
-def test_tls(own_kafka: Kafka, own_sides: Sides) -> None:
-    topic = own_kafka.create()
-
-    async def test() -> None:
-        tls = Tls(ca=str(own_kafka.ca))
-        async with connected(own_sides.output(topic, brokers=[own_kafka.tls], tls=tls)) as output:
-            await output.write(rows([b"1"]))
-        untrusted = own_sides.output(topic, brokers=[own_kafka.tls], tls=Tls(), request_timeout=5.0)
-        with pytest.raises(Transient):
-            await untrusted.connect()
-        await untrusted.close()
-
-    run(test)
-    assert len(own_kafka.read(topic)) == 1
     own_kafka.delete(topic)
 
 

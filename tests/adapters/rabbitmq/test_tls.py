@@ -12,9 +12,10 @@ from queuecopy import connected, sink
 from servers.fixtures import serving
 from servers.rabbitmq import RabbitMQ
 
-from adapters.rabbitmq.settings import Tls
+from adapters.rabbitmq.settings import RabbitInput, Tls
+from adapters.rabbitmq.source import RabbitSource
 from gateway.core.errors import InvalidArgument
-from gateway.core.stream import Batch, Rows, Token, Transient
+from gateway.core.stream import Batch, Context, Credit, Rows, Token, Transient
 
 ROWS = Rows(Batch(["1"], [b"1"]), Token("l", 1, 1))
 
@@ -30,7 +31,8 @@ class Secure(RabbitMQ):
             shutil.copy(self.certificates / name, self.folder / name)
             (self.folder / name).chmod(0o644)
         self.options |= {
-            "listeners.ssl.default": f"127.0.0.1:{self.tls_port}",
+            "listeners.ssl.1": f"127.0.0.1:{self.tls_port}",
+            "listeners.ssl.2": f"127.0.0.2:{self.tls_port}",
             "ssl_options.cacertfile": f"{self.folder}/ca.pem",
             "ssl_options.certfile": f"{self.folder}/server.pem",
             "ssl_options.keyfile": f"{self.folder}/server.key",
@@ -80,6 +82,48 @@ def test_a_broker_that_is_not(broker: Secure, certificates: Path) -> None:
         written(broker)
     with pytest.raises(Transient, match="certificate verify failed"):
         written(broker, ca=str(certificates / "stranger.pem"))
+
+
+def test_a_broker_of_another_name(broker: Secure, certificates: Path) -> None:
+    """Its certificate is for localhost and 127.0.0.1; whoever needs not care says so."""
+    trusting = {"ca": str(certificates / "ca.pem")}
+    with pytest.raises(Transient, match=r"not valid for '127\.0\.0\.2'|mismatch"):
+        written(broker, host="127.0.0.2", **trusting)
+    written(broker, host="127.0.0.2", verify_name=False, **trusting)
+
+
+def test_a_queue_is_read_over_tls(broker: Secure, certificates: Path) -> None:
+    queue = broker.queue(type="classic")
+    broker.publish(queue, [b"1", b"2"])
+    settings = RabbitInput(
+        url=f"amqps://localhost:{broker.tls_port}/", queue=queue, tls=Tls(ca=str(certificates / "ca.pem"))
+    )
+
+    async def run() -> None:
+        async with connected(RabbitSource(settings, Context("p"))) as source:
+            found = []
+            while len(found) < 2:
+                read = await source.read(Credit(10, 1 << 20))
+                assert read is not None
+                found += read[0].values
+                await source.ack(read[1])
+            assert found == [b"1", b"2"]
+
+    uvloop.run(run())
+    assert broker.depth(queue) == 0
+    broker.delete(queue)
+
+
+def test_a_login_that_is_refused(broker: Secure, certificates: Path) -> None:
+    async def run() -> None:
+        tls = Tls(ca=str(certificates / "ca.pem"))
+        out = sink(f"amqps://guest:wrong-one@localhost:{broker.tls_port}/", "q", tls=tls)
+        with pytest.raises(Transient, match="403 ACCESS_REFUSED") as refused:
+            await out.connect()
+        assert "wrong-one" not in refused.value.message
+        await out.close()
+
+    uvloop.run(run())
 
 
 def test_files_that_cannot_be_used(certificates: Path) -> None:
