@@ -53,10 +53,6 @@ class Checkpoint:
             principal = self._allowed(need, model, credentials)
             if need.action is not None and not self._always:
                 principal.take_request()
-        except UnknownKey as error:
-            if error.looked is None:
-                self._deny(error, need, credentials, what)
-            raise
         except SluiceError as error:
             self._deny(error, need, credentials, what)
             raise
@@ -78,10 +74,6 @@ class Checkpoint:
         read then."""
         try:
             self._allowed(need, None, credentials, some=True)
-        except UnknownKey as error:
-            if error.looked is None:
-                self._deny(error, need, credentials, what)
-            raise
         except SluiceError as error:
             self._deny(error, need, credentials, what)
             raise
@@ -146,6 +138,8 @@ class Checkpoint:
         return Missing("the admin token is missing or wrong, expected 'Authorization: Bearer <token>'")
 
     def _deny(self, error: SluiceError, need: Need, credentials: Credentials, what: str) -> None:
+        if isinstance(error, UnknownKey) and error.looked is not None:
+            return  # it is decided at the second try
         loud = self._always or need.action in _LOUD
         shown = what if loud and not isinstance(error, ResourceExhausted) else ""
         self.denials.add(self.port, error, credentials.address, shown)
