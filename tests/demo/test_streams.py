@@ -22,6 +22,8 @@ def test_the_story_with_sqlite_and_files(tmp_path: Path) -> None:
     text = told(tmp_path)
     assert re.search(r"│ table +│ SQLite rows → the same rows +│ running │ +998 │", text)
     assert re.search(r"│ mainframe +│ EBCDIC file → EBCDIC file +│ running │ +998 │ .*exactly once", text)
+    # what is scored does not wait, neither at first nor after the redrive
+    assert len(re.findall(r"│ table .*│ +0 │ +2 │", text)) == 2
     assert "2 rows of the table lacked a value, and became dead letters." in text
     assert "2 dead letters put back" in text
     assert "All 1,000 rows of the table are scored." in text

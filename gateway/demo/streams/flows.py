@@ -51,7 +51,8 @@ class Flow:
 
     def write(self) -> None:
         path = self.folder / "streams" / f"{self.name}.yaml"
-        path.write_text(yaml.safe_dump(self.stream(), sort_keys=False))
+        # how many wait is to be seen as it is: an operator need not ask so often
+        path.write_text(yaml.safe_dump(self.stream() | {"lag_interval": 0.5}, sort_keys=False))
 
     def feed(self, records: Records) -> None:
         """All of them, some broken."""

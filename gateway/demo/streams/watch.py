@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 from rich.console import Console
 from rich.live import Live
@@ -14,6 +14,9 @@ from gateway.core.errors import Unavailable
 from gateway.demo.streams.flows import Flow
 
 View = Mapping[str, Any]
+
+#: seconds that the last look at how many wait may take
+SETTLE: Final = 3.0
 
 
 class Watch:
@@ -26,25 +29,34 @@ class Watch:
         #: stream → records that it had scored at that time, and the most per second that were seen
         self._seen: dict[str, tuple[float, int]] = {flow.name: (time.monotonic(), 0) for flow in flows}
         self._rates: dict[str, float] = {}
+        self._since = 0.0
 
     def until(self, done: Callable[[Sequence[View]], bool], limit: float) -> Sequence[View]:
         """Draws until that is so. Raises Unavailable where it takes more than `limit` seconds."""
         end = time.monotonic() + limit
+        self._since = 0.0
         views = self._look()
         if not self._console.is_terminal:
-            while not done(views):
+            while not self._over(views, done):
                 self._wait(end, views)
                 views = self._look()
                 self._count(views)
             self._console.print(self._table(views))
             return views
         with Live(self._table(views), console=self._console, auto_refresh=False) as live:
-            while not done(views):
+            while not self._over(views, done):
                 self._wait(end, views)
                 views = self._look()
                 self._count(views)
                 live.update(self._table(views), refresh=True)
         return views
+
+    def _over(self, views: Sequence[View], done: Callable[[Sequence[View]], bool]) -> bool:
+        """A little later than it is done, so that what is shown is not how many had waited before."""
+        if not done(views):
+            return False
+        self._since = self._since or time.monotonic()
+        return time.monotonic() > self._since + SETTLE or not any(view["lag"]["records"] for view in views)
 
     @staticmethod
     def _wait(end: float, views: Sequence[View]) -> None:
