@@ -155,6 +155,8 @@ class Fetched:
     def _chunk(self, tp: TopicPartition, result: Any) -> Chunk:
         """As aiokafka's own `_unpack_records`, which leaves out the markers of transactions and what was aborted."""
         found = result._partition_records
+        # its iterator, which is not used here, holds on to it, and it to all that was fetched
+        found._records_iterator = None
         start = end = found.next_fetch_offset
         pieces = []
         while found._records.has_next():

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import subprocess
 import time
 from typing import TYPE_CHECKING
 
 import pytest
+from aiokafka.consumer.fetcher import PartitionRecords
 from confluent_kafka import KafkaException
 from contract.stands import Reader, cancelled, connected, run
 from kafka_sides import until
@@ -71,6 +73,26 @@ def test_compressed_batches_from_their_middle_on(kafka: Topics, sides: Sides, co
             found += await messages(connector, 170, Credit(1000, 1000))
         assert [m.value for m in found] == values
         assert [m.id for m in found] == [f"{topic}/0/{n}" for n in range(300)]
+
+    run(test)
+    kafka.delete(topic)
+
+
+def test_what_was_read_is_freed_without_the_collector(kafka: Topics, sides: Sides) -> None:
+    """Each fetch may hold megabytes, and a worker's collector comes round seldom."""
+    topic = kafka.create()
+
+    async def test() -> None:
+        async with connected(sides.input(topic)) as connector:
+            gc.collect()
+            gc.disable()
+            try:
+                for _ in range(5):
+                    kafka.write(topic, [b"x"])
+                    await messages(connector, 1)
+                assert sum(isinstance(each, PartitionRecords) for each in gc.get_objects()) == 0
+            finally:
+                gc.enable()
 
     run(test)
     kafka.delete(topic)
