@@ -19,6 +19,7 @@ _LOGGERS: Final = (
     "aiokafka.producer.producer",
     "aiokafka.producer.sender",
 )
+_WHOLE: Final = logging.getLogger("aiokafka")
 _UNREACHED: Final = 'Unable connect to "%s:%s": %s'
 #: seconds
 _OFTEN: Final = 10.0
@@ -36,11 +37,15 @@ class _Quiet(logging.Filter):
         self._shown: Final[dict[object, float]] = {}
         #: host and port → why the last try to connect to it failed, of which aiokafka tells its log alone
         self.unreached: Final[dict[tuple[str, str], str]] = {}
+        #: what is less is not shown: the level that the whole had before it had to let errors through to here
+        self.least = logging.NOTSET
 
     def filter(self, record: logging.LogRecord) -> bool:
         if record.msg == _UNREACHED and isinstance(record.args, tuple) and len(record.args) == 3:
             host, port, error = record.args
             self.unreached[str(host), str(port)] = str(error) or type(error).__name__
+        if record.levelno < self.least and _WHOLE.level == logging.ERROR:
+            return False
         for argument in record.args if isinstance(record.args, tuple) else ():
             if argument is NotEnoughReplicasError or str(argument).startswith("NOT_ENOUGH_REPLICAS"):
                 return False
@@ -61,9 +66,11 @@ def reasons(bootstrap: str) -> str:
 
 
 def quiet() -> None:
-    """May be called again. A level that somebody has set stays."""
+    """May be called again. A level that somebody has set stays, as far as it can be seen."""
     for name in _LOGGERS:
         logging.getLogger(name).addFilter(_quiet)
-    whole = logging.getLogger("aiokafka")
-    if whole.level == logging.NOTSET:
-        whole.setLevel(logging.WARNING)
+    if _WHOLE.level == logging.NOTSET:
+        _WHOLE.setLevel(logging.WARNING)
+    elif _WHOLE.level > logging.ERROR:
+        _quiet.least = _WHOLE.level
+        _WHOLE.setLevel(logging.ERROR)

@@ -10,6 +10,9 @@ from pathlib import Path
 
 from gateway.pipeline.crashpoint import VARIABLE
 
+#: where this package lies, whose broken streams are processes of their own
+TESTS = Path(__file__).parents[1]
+
 
 class Worker:
     """One process of `sluice streams run`.
@@ -26,6 +29,7 @@ class Worker:
 
     def start(self, crash: str = "") -> None:
         environment = {key: value for key, value in os.environ.items() if not key.startswith("SLUICE_")}
+        environment["PYTHONPATH"] = os.pathsep.join(filter(None, (str(TESTS), environment.get("PYTHONPATH", ""))))
         if crash:
             environment[VARIABLE] = crash
         options = ["--config", str(self._settings), "--models", str(self._models), "--state", str(self._state)]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +13,7 @@ from contract.stands import connected, run
 from adapters.kafka.settings import Sasl, Tls
 from gateway.core.errors import InvalidArgument
 from gateway.core.stream import Batch, Credit, Rows, Token, Transient
+from gateway.telemetry.logs import set_level
 
 if TYPE_CHECKING:
     from kafka_sides import Sides
@@ -18,6 +21,16 @@ if TYPE_CHECKING:
 
 ROWS = Rows(Batch(["1", "2"], [b"1", b"2"]), Token("l", 1))
 ALICE: dict[str, Any] = {"username": "alice", "password": "wonder"}
+
+
+@pytest.fixture(autouse=True, params=["info", "debug"])
+def _log(request: pytest.FixtureRequest) -> Iterator[None]:
+    """As the gateway has it: why a broker cannot be reached aiokafka tells its log alone."""
+    before = [logging.getLogger(name).level for name in ("", "aiokafka")]
+    set_level(request.param)
+    yield
+    for name, level in zip(("", "aiokafka"), before, strict=True):
+        logging.getLogger(name).setLevel(level)
 
 
 def through(kafka: Kafka, sides: Sides, address: str, **settings: Any) -> None:
