@@ -43,7 +43,8 @@ PACED_ROWS = 2
 
 
 class Batcher:
-    """A Servable around an Executable. All methods belong to the event loop's thread but those named `_work…`."""
+    """A Servable around an Executable. Its methods belong to the event loop's thread, but for those named `_work…`,
+    which belong to a worker's, and those that take and run a batch, which either may call."""
 
     def __init__(
         self,
@@ -170,10 +171,9 @@ class Batcher:
 
     def _turn(self, pacer: Pacer, until: int) -> bool:
         """One instance at work on the loop: the queue's next, and more if they fit."""
-        while requests := self._work_take():
+        while requests := self._take():
             run = self._post(requests, _at_once, in_worker=False)
-            with self._lock:
-                following = self._queue.first if self._queue else None
+            following = self._following()
             if following is None:
                 continue
             if not self._paced(pacer, following):
@@ -187,7 +187,7 @@ class Batcher:
 
     def _work(self) -> None:
         """One instance at work until the queue is empty."""
-        while requests := self._work_take():
+        while requests := self._take():
             run = self._post(requests, self._call_soon, in_worker=True)
             if self._pacer is not None and self._work_goes_back(self._pacer):
                 return
@@ -196,29 +196,11 @@ class Batcher:
 
     def _work_goes_back(self, pacer: Pacer) -> bool:
         """To the loop, whose turn it would be by what is known now."""
-        with self._lock:
-            following = self._queue.first if self._queue else None
+        following = self._following()
         if following is None or not self._paced(pacer, following):
             return False
         self._call_soon(pacer.add, self._turn)
         return True
-
-    def _work_take(self) -> list[InferRequest]:
-        with self._lock:
-            if self._policy.delay and self._merge:
-                self._work_delay()
-            requests = self._queue.take(self._room())
-            if not requests:
-                self._busy -= 1
-                if not self._busy:
-                    self._call_soon(self._went_idle, None)
-            return requests
-
-    def _room(self) -> int:
-        """The most rows that the next batch may have."""
-        if not self._merge:
-            return 0
-        return self._policy.max_rows if self._policy.delay else self.growth.limit
 
     def _work_delay(self) -> None:
         """Lets the queue fill up for as long as the oldest request allows. The lock is held, but while waiting."""
@@ -252,6 +234,36 @@ class Batcher:
         self._awaited = rows
         self._lock.wait(seconds)
         self._awaited = 0
+
+    def _call_soon(self, callback: Callable[[Any], None], argument: Any) -> None:
+        try:
+            self._loop.call_soon_threadsafe(callback, argument)
+        except RuntimeError:  # the loop is closed: nobody waits any more
+            return
+
+    # ---- a batch, taken and run in either
+
+    def _take(self) -> list[InferRequest]:
+        with self._lock:
+            if self._policy.delay and self._merge:
+                self._work_delay()
+            requests = self._queue.take(self._room())
+            if not requests:
+                self._busy -= 1
+                if not self._busy:
+                    self._call_soon(self._went_idle, None)
+            return requests
+
+    def _room(self) -> int:
+        """The most rows that the next batch may have."""
+        if not self._merge:
+            return 0
+        return self._policy.max_rows if self._policy.delay else self.growth.limit
+
+    def _following(self) -> InferRequest | None:
+        """Whose turn is next, if anybody's."""
+        with self._lock:
+            return self._queue.first if self._queue else None
 
     def _post(self, requests: list[InferRequest], tell: Tell, *, in_worker: bool) -> Run | None:
         """Runs them and tells the outcome."""
@@ -287,12 +299,6 @@ class Batcher:
             return self._run(inputs, names, options)
         finally:
             stop.cancel()
-
-    def _call_soon(self, callback: Callable[[Any], None], argument: Any) -> None:
-        try:
-            self._loop.call_soon_threadsafe(callback, argument)
-        except RuntimeError:  # the loop is closed: nobody waits any more
-            return
 
     # ---- back on the loop
 
