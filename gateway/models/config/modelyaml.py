@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from gateway.core.errors import InvalidArgument
+from gateway.models.config.file import read
 from gateway.models.config.model import ModelConfig, VersionPolicy
 from gateway.models.names import check_label, check_version
 
@@ -35,19 +36,12 @@ def apply_yaml(folder: Path, config: ModelConfig) -> ModelConfig:
 
     Raises InvalidArgument that names the file and the key.
     """
-    path = folder / YAML_FILE
+    found = read(folder, YAML_FILE, MAX_YAML_BYTES)
+    if found is None:
+        return config
     source = f"{folder.name}/{YAML_FILE}"
     try:
-        with path.open("rb") as file:
-            content = file.read(MAX_YAML_BYTES + 1)
-    except FileNotFoundError:
-        return config
-    except OSError as error:
-        raise InvalidArgument(f"{source} cannot be read: {error.strerror}") from error
-    if len(content) > MAX_YAML_BYTES:
-        raise InvalidArgument(f"{source} is over {MAX_YAML_BYTES} bytes long")
-    try:
-        return _merge(config, _parse(content))
+        return _merge(config, _parse(found))
     except InvalidArgument as error:
         raise InvalidArgument(f"{source}: {error.message}") from error.__cause__
 

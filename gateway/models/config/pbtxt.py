@@ -8,6 +8,7 @@ from typing import Final
 
 from gateway import pb
 from gateway.core.errors import InvalidArgument
+from gateway.models.config.file import read
 from gateway.models.config.message import translate
 from gateway.models.config.model import ModelConfig
 
@@ -24,19 +25,12 @@ def read_config(folder: Path) -> ModelConfig:
 
     Raises InvalidArgument that names the file, and the line and column or the field.
     """
-    path = folder / CONFIG_FILE
+    found = read(folder, CONFIG_FILE, MAX_CONFIG_BYTES)
+    if found is None:
+        return ModelConfig(name=folder.name)
     source = f"{folder.name}/{CONFIG_FILE}"
     try:
-        with path.open("rb") as file:
-            content = file.read(MAX_CONFIG_BYTES + 1)
-    except FileNotFoundError:
-        return ModelConfig(name=folder.name)
-    except OSError as error:
-        raise InvalidArgument(f"{source} cannot be read: {error.strerror}") from error
-    if len(content) > MAX_CONFIG_BYTES:
-        raise InvalidArgument(f"{source} is over {MAX_CONFIG_BYTES} bytes long")
-    try:
-        text = content.decode()
+        text = found.decode()
     except UnicodeDecodeError as error:
         raise InvalidArgument(f"{source} is not UTF-8 at byte {error.start}") from error
     return parse_text(text, folder.name, source)
