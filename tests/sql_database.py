@@ -143,6 +143,22 @@ def results(batch: Batch, token: Token, **columns: Sequence[Any]) -> Rows:
     return Rows(Batch(batch.ids, Table(tuple(made), list(made.values())), batch.keys), token)
 
 
+async def through(source: SqlInput, sink: SqlOutput) -> None:
+    """Connects both, and has what is read written and acknowledged."""
+    await source.connect()
+    await sink.connect()
+    await handed_over(source, sink)
+
+
+async def handed_over(source: SqlInput, sink: SqlOutput) -> None:
+    """One batch, from one to the other; then both are closed."""
+    batch, token = await read(source)
+    await sink.write(results(batch, token))
+    await source.ack(token)
+    await source.close()
+    await sink.close()
+
+
 def column(batch: Batch, name: str) -> Sequence[Any]:
     assert isinstance(batch.values, Table)
     found: Sequence[Any] = batch.values.columns[batch.values.names.index(name)]

@@ -6,7 +6,7 @@ import asyncio
 from pathlib import Path
 
 import pytest
-from sql_database import CREDIT, Database, column, opened, read, results
+from sql_database import CREDIT, Database, column, opened, read, results, through
 
 from gateway.core.errors import InvalidArgument
 from gateway.core.stream import (
@@ -260,13 +260,7 @@ def test_a_null_marker_and_another_status_column(locking: Database) -> None:
     async def go() -> None:
         status = {"column": "seen", "new": None, "done": True, "failed": False}
         source, sink = locking.input(status=status), locking.output()
-        await source.connect()
-        await sink.connect()
-        batch, token = await read(source)
-        await sink.write(results(batch, token))
-        await source.ack(token)
-        await source.close()
-        await sink.close()
+        await through(source, sink)
 
     asyncio.run(go())
     assert locking.column("SELECT count(*) FROM claims WHERE seen") == ["2"]

@@ -13,7 +13,7 @@ import pytest
 from servers.mariadb import MariaDB
 from servers.postgresql import PostgreSQL
 from servers.server import until
-from sql_database import CREDIT, Database, read, results
+from sql_database import CREDIT, Database, handed_over, read, results
 
 from gateway.core.stream import DataError, Fenced, OutcomeUnknown, Transient
 
@@ -329,11 +329,7 @@ def test_cancelled_writes_leave_no_connection_behind(locking: Database) -> None:
             await asyncio.gather(task, return_exceptions=True)
             await source.connect()
             locking.sql("UPDATE claims SET status = 'new', score = NULL")
-        batch, token = await read(source)
-        await sink.write(results(batch, token))
-        await source.ack(token)
-        await source.close()
-        await sink.close()
+        await handed_over(source, sink)
 
     asyncio.run(go())
     until(lambda: locking.column(mine) == ["0"], what="the end of the connections")

@@ -12,7 +12,7 @@ import pytest
 from servers.fixtures import serving
 from servers.mariadb import MariaDB
 from servers.postgresql import PostgreSQL
-from sql_database import Database, read, results
+from sql_database import Database, through
 
 from gateway.core.stream import Transient
 
@@ -118,13 +118,7 @@ def passes(secure: Secure, url: str) -> None:
 
         async def go() -> None:
             source, sink = there.input("claim"), there.output()
-            await source.connect()
-            await sink.connect()
-            batch, token = await read(source)
-            await sink.write(results(batch, token))
-            await source.ack(token)
-            await source.close()
-            await sink.close()
+            await through(source, sink)
 
         asyncio.run(go())
         assert plain.column("SELECT count(*) FROM claims WHERE status = 'done' AND score = 10 * x") == ["3"]
