@@ -46,7 +46,7 @@ class StreamWorkers:
         """Returns when all of them run. Raises SettingsError where one says that it cannot start."""
         self._slots = [Slot("stream", n, self._launch, self._retire) for n in range(self._settings.stream_workers)]
         self._tasks = [asyncio.create_task(slot.run()) for slot in self._slots]
-        self._watching = asyncio.create_task(self._watch())
+        self._watching = asyncio.create_task(watch(self._everybody, self._slots, self._settings.worker_timeout))
         try:
             await asyncio.gather(*(slot.first for slot in self._slots))
         except Unavailable as error:
@@ -81,13 +81,6 @@ class StreamWorkers:
         slots = {member.slot for member in self._everybody if not member.dismissed}
         states["down"] = sum(slot.number not in slots for slot in self._slots)
         return Figures(states, restarts(self._slots), {}, {})
-
-    async def _watch(self) -> None:
-        def settle() -> None:
-            for slot in self._slots:
-                slot.settled()
-
-        await watch(lambda: list(self._everybody), self._settings.worker_timeout, settle)
 
     async def _launch(self, slot: Slot) -> Member:
         ours, theirs = socket.socketpair()

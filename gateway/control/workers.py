@@ -93,7 +93,7 @@ class Workers:
             for number in range(len(self._listening))
         ]
         self._tasks = [asyncio.create_task(slot.run()) for slot in self.slots]
-        self._tasks.append(asyncio.create_task(watch(lambda: list(self._everybody), self._timeout, self._settle)))
+        self._tasks.append(asyncio.create_task(watch(self._everybody, self.slots, self._timeout)))
         if self._with_spare:
             self._tasks.append(asyncio.create_task(self._keep_spare()))
         await asyncio.gather(*(slot.first for slot in self.slots))
@@ -208,10 +208,6 @@ class Workers:
 
     async def _end(self, member: Member, how: str) -> None:
         await member.dismiss(how, self._drain_timeout + LAST_WORDS)
-
-    def _settle(self) -> None:
-        for slot in self.slots:
-            slot.settled()
 
     # ---- what operators do
 
