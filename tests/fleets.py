@@ -51,9 +51,9 @@ class Fleet:
         )
 
     def workers(self) -> list[dict[str, Any]]:
-        """Without the spare one."""
+        """Those that serve, without the spare one."""
         found = self.admin.get("/admin/v1/workers").raise_for_status().json()["workers"]
-        return [each for each in found if each["slot"] is not None]
+        return [each for each in found if each["role"] == "serving" and each["slot"] is not None]
 
     def pids(self) -> dict[int, int]:
         """Slot → the process that is ready in it."""

@@ -64,7 +64,8 @@ async def serve(settings: Settings) -> int:
             content_type=CONTENT_TYPE,
             ready=lambda: stop.ready,
             detail=streams.detail if streams else dict,
-            streams=streams,
+            streams=streams.streams if streams else None,
+            stream_workers=streams,
         )
         doorman = security.admin(routes)
         admin = Service(admin_app(routes, doorman), limits=ports.limits(settings), doorman=doorman)
@@ -76,7 +77,7 @@ async def serve(settings: Settings) -> int:
             await ports.start(stack, listener, *serving.others())
             if streams is not None:
                 stack.push_async_callback(streams.close)
-                stop.last.append(streams.kill)
+                stop.last.append(streams.crew.kill)
                 await stop.unless(streams.start())
             settle_memory()
             stop.set_ready(True)

@@ -102,7 +102,8 @@ class StreamWorker:
             return Report(0, 0, [], [], {})
         engine = self._set.engine
         counted = [(*key, pack(statistics)) for key, statistics in engine.manager.statistics()]
-        return Report(0, 0, counted, self._set.metrics().collect().families, {})
+        families = self._set.metrics().collect().families
+        return Report(0, 0, counted, families, {}, self._set.streams.here())
 
     async def stop(self, body: Any) -> None:
         self._stop.ask()

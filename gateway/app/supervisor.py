@@ -143,10 +143,10 @@ class Supervisor:
         self._admin_address = admin_socket.getsockname()[:2]
         stack.push_async_callback(self.plane.close)
         stack.push_async_callback(self.workers.close)
-        stop.last.append(self.workers.kill)
+        stop.last.append(self.workers.crew.kill)
         if self._streams is not None:
             stack.push_async_callback(self._streams.close)
-            stop.last.append(self._streams.kill)
+            stop.last.append(self._streams.crew.kill)
         return self
 
     def addresses(self) -> list[str]:
@@ -183,20 +183,21 @@ class Supervisor:
             ready=lambda: self._stop.ready and self.workers.ready() > 0,
             detail=self._detail,
             workers=self.workers,
-            streams=self._streams,
+            streams=self._streams.streams if self._streams else None,
+            stream_workers=self._streams,
         )
         doorman = self._security.admin(routes)
         return Service(admin_app(routes, doorman), limits=ports.limits(self.settings), doorman=doorman)
 
     def _detail(self) -> dict[str, Any]:
         told: dict[str, Any] = {"workers": {"ready": self.workers.ready(), "wanted": len(self._rest)}}
-        if troubles := [*self.workers.troubles(), *(self._streams.troubles() if self._streams else ())]:
+        if troubles := [*self.workers.crew.troubles(), *(self._streams.crew.troubles() if self._streams else ())]:
             told["troubles"] = troubles
         return told
 
     async def _page(self) -> bytes:
         await self._collect()
-        own = fleet_page(self.workers.figures())
+        own = fleet_page(self.workers.crew.figures())
         write_denied(own, self._security.denials.counts)
         return self.workers.reports.tally.page(own).render()
 

@@ -24,7 +24,7 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[Any]], empty: st
         click.echo(empty, err=True)
         return
     texts = [[_text(cell) for cell in row] for row in rows]
-    right = [all(isinstance(row[i], int | float) for row in rows) for i in range(len(columns))]
+    right = [all(isinstance(row[i], int | float | None) for row in rows) for i in range(len(columns))]
     if sys.stdout.isatty():
         _print_rich(columns, texts, right)
         return

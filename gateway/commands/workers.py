@@ -9,7 +9,9 @@ import click
 from gateway.commands.connection import Admin, admin_options
 from gateway.commands.output import json_option, print_json, print_table
 
-_COLUMNS = ("slot", "role", "pid", "state", "uptime", "revision", "requests", "memory", "reason")
+_COLUMNS = (
+    "slot", "role", "pid", "state", "uptime", "revision", "requests", "memory", "restarts", "streams", "reason",
+)  # fmt: skip
 
 
 @click.group()
@@ -21,7 +23,7 @@ def command() -> None:
 @admin_options
 @json_option
 def list_(admin: Admin, as_json: bool) -> None:
-    """Every process with its revision, its requests and its memory."""
+    """Every process: those that serve with their revision and requests, those that run streams with what they run."""
     _print(admin.call("GET", "/workers"), as_json)
 
 
@@ -30,7 +32,7 @@ def list_(admin: Admin, as_json: bool) -> None:
 @admin_options
 @json_option
 def recycle(slot: int | None, admin: Admin, as_json: bool) -> None:
-    """Start a new process, let it take over, and let the old one finish what it has begun."""
+    """Start a new process that serves, let it take over, and let the old one finish what it has begun."""
     path = "/workers/recycle" if slot is None else f"/workers/{slot}/recycle"
     _print(admin.call("POST", path), as_json)
 
@@ -40,7 +42,7 @@ def _print(document: dict[str, Any], as_json: bool) -> None:
         print_json(document)
         return
     rows = [tuple(_cell(column, worker.get(column)) for column in _COLUMNS) for worker in document["workers"]]
-    print_table(_COLUMNS, rows, "no workers: the server is one process")
+    print_table(_COLUMNS, rows, "no workers: one process serves, and runs no streams")
 
 
 def _cell(column: str, value: Any) -> Any:
@@ -48,4 +50,6 @@ def _cell(column: str, value: Any) -> Any:
         return None
     if column == "memory":
         return f"{value / 1e6:.0f} MB"
+    if column == "streams":
+        return ", ".join(value)
     return f"{value:.0f} s" if column == "uptime" else value

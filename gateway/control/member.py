@@ -98,17 +98,17 @@ class Member:
 
     def view(self) -> dict[str, Any]:
         """For operators: times in seconds, memory in bytes."""
-        report = self.report
-        return {
+        view = {
             "slot": self.slot,
             "role": self.role,
             "pid": self.pid,
             "state": self.state,
             "uptime": round(time.monotonic() - self.started, 3),
-            "revision": self.revision,
-            "requests": report.requests if report else 0,
             "memory": _resident(self.pid),
         }
+        if self.role == "stream":
+            return {**view, "streams": self.report.streams if self.report else []}
+        return {**view, "revision": self.revision, "requests": self.report.requests if self.report else 0}
 
 
 def _resident(pid: int) -> int:

@@ -5,7 +5,7 @@ A reader never sees a counter decrease: of each process the last report counts, 
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Iterator
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -25,6 +25,7 @@ class Report(msgspec.Struct, array_like=True):
     counted     (model, version, `pack`ed statistics)
     families    a `Page`'s
     troubles    model → why it is not served as it is desired
+    streams     those that run in it, where it is one that runs streams
     """
 
     revision: int
@@ -32,6 +33,7 @@ class Report(msgspec.Struct, array_like=True):
     counted: list[tuple[str, str, list[Any]]]
     families: list[tuple[Family, list[Sample]]]
     troubles: dict[str, str]
+    streams: Sequence[str] = ()
 
 
 def pack(statistics: Statistics) -> list[Any]:

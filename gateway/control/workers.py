@@ -6,25 +6,24 @@ import asyncio
 import logging
 import socket
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from typing import Any, Final
 
-from gateway.control.channel import Channel
+from gateway.control.channel import Handler
+from gateway.control.crew import Crew
 from gateway.control.fleet import Fleet
 from gateway.control.member import Member
 from gateway.control.plane import ControlPlane
 from gateway.control.report import Tally
 from gateway.control.reports import PATIENCE, Reports
 from gateway.control.shared import Shared
-from gateway.control.silence import watch
-from gateway.control.slot import Slot, Stillborn, birth, restarts
-from gateway.control.spawn import Role, spawn
+from gateway.control.slot import Slot, Stillborn, birth
+from gateway.control.spawn import Role
 from gateway.control.start import Start
 from gateway.control.vacancies import Vacancies
 from gateway.core.background import Background
 from gateway.core.errors import NotFound, SluiceError
 from gateway.settings import Settings
-from gateway.telemetry.metrics.fleet import Figures
 
 logger = logging.getLogger("sluice.control")
 
@@ -32,8 +31,6 @@ logger = logging.getLogger("sluice.control")
 LAST_WORDS: Final = 10.0
 #: seconds after which a spare worker that died is made again
 SPARE_AGAIN: Final = 2.0
-
-Handlers = Callable[[Member], dict[str, Callable[[Any], Awaitable[Any]]]]
 
 
 class Workers:
@@ -55,13 +52,13 @@ class Workers:
         *,
         begin: Callable[[Role, int], Awaitable[Start]],
         joined: Callable[[Member], Awaitable[None]],
-        handlers: Handlers,
+        handlers: Callable[[Member], Mapping[str, Handler]],
         settings: Settings,
         memory: Sequence[int] = (),
     ) -> None:
         self.fleet: Final = fleet
+        self.crew: Final = Crew("serving", settings.worker_timeout, self._forget)
         self.reports: Final = Reports(Tally(), "worker", lambda: list(fleet.members))
-        self.slots: list[Slot] = []
         self.changed: Callable[[], None] = lambda: None
         self._plane = plane
         self._shared = shared
@@ -71,14 +68,10 @@ class Workers:
         self._handlers = handlers
         self._settings = settings
         self._memory = memory
-        self._timeout = settings.worker_timeout
-        self._with_spare = settings.spare_worker
         self._spare: Member | None = None
         self._launched: Final = asyncio.Event()
         self._vacancies: Final = Vacancies(lambda: fleet.members)
-        self._drain_timeout = settings.drain_timeout
-        self._everybody: set[Member] = set()
-        self._tasks: list[asyncio.Task[None]] = []
+        self._sparing: asyncio.Task[None] | None = None
         self._aside: Final = Background(logger)
         self._stopping = False
         self._recycling: Final = asyncio.Lock()
@@ -88,29 +81,23 @@ class Workers:
     async def start(self) -> None:
         """Returns when every slot has a worker that answers. Raises Unavailable where one says that it cannot start;
         one that crashes is tried again."""
-        self.slots = [
-            Slot("serving", number, self._launch, self._retire, self._vacancies.begin)
-            for number in range(len(self._listening))
-        ]
-        self._tasks = [asyncio.create_task(slot.run()) for slot in self.slots]
-        self._tasks.append(asyncio.create_task(watch(self._everybody, self.slots, self._timeout)))
-        if self._with_spare:
-            self._tasks.append(asyncio.create_task(self._keep_spare()))
-        await asyncio.gather(*(slot.first for slot in self.slots))
+        if self._settings.spare_worker:
+            self._sparing = asyncio.create_task(self._keep_spare())
+        await self.crew.start(
+            [
+                Slot("serving", number, self._launch, self._retire, self._vacancies.begin)
+                for number in range(len(self._listening))
+            ]
+        )
 
     async def close(self) -> None:
         """Whoever still lives is asked to end, and killed where that takes too long."""
         self._stopping = True
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        await asyncio.gather(*(self._end(member, "stop") for member in list(self._everybody)))
+        if self._sparing is not None:
+            self._sparing.cancel()
+            await asyncio.gather(self._sparing, return_exceptions=True)
+        await self.crew.close(lambda member: self._end(member, "stop"))
         await self._aside.finished()
-
-    def kill(self) -> None:
-        """All of them, at once."""
-        for member in list(self._everybody):
-            member.kill("not needed any more")
 
     async def _launch(self, slot: Slot) -> Member:
         member, self._spare = self._spare, None
@@ -136,18 +123,7 @@ class Workers:
     async def _make(self) -> Member:
         """A process that knows its settings, and has done what takes its time before it is told what to serve. Raises
         Stillborn."""
-        ours, theirs = socket.socketpair()
-        with theirs:
-            try:
-                process = await spawn("serving", None, theirs, self._listening, self._memory)
-            except OSError as error:
-                ours.close()
-                raise Stillborn(f"no process could be started: {error.strerror}") from error
-        member = Member("serving", None, process)
-        member.channel = Channel("a spare worker", self._handlers(member) | self._own_handlers(member))
-        self._everybody.add(member)
-        await member.channel.start(ours)
-        member.watch(self._forget)
+        member = await self.crew.hire(None, "a spare worker", self._called_by, self._listening, self._memory)
         async with birth(member):
             await member.call("warm", self._settings)
         member.state = "spare"
@@ -158,7 +134,7 @@ class Workers:
         while True:
             await self._launched.wait()
             self._launched.clear()
-            if self._spare is None and all(slot.current for slot in self.slots):
+            if self._spare is None and all(slot.current for slot in self.crew.slots):
                 try:
                     self._spare = await self._make()
                 except Stillborn as failure:
@@ -189,7 +165,6 @@ class Workers:
         return True
 
     def _forget(self, member: Member) -> None:
-        self._everybody.discard(member)
         self.reports.tally.ended(member)
         self._aside.start(self.fleet.spool.sweep(member.pid))
         if self._spare is member:
@@ -199,7 +174,7 @@ class Workers:
             self.fleet.members.remove(member)
         for number in self._vacancies.forget(member):
             if not self._stopping:
-                self._aside.start(self._vacancies.begin(self.slots[number]))
+                self._aside.start(self._vacancies.begin(self.crew.slots[number]))
         self.changed()
 
     async def _retire(self, member: Member) -> None:
@@ -207,54 +182,34 @@ class Workers:
         await self._end(member, "retire")
 
     async def _end(self, member: Member, how: str) -> None:
-        await member.dismiss(how, self._drain_timeout + LAST_WORDS)
+        await member.dismiss(how, self._settings.drain_timeout + LAST_WORDS)
 
     # ---- what operators do
 
     async def views(self) -> list[dict[str, Any]]:
         """Every process, and the slots that have none."""
         await self.reports.collect()
-        return self._views()
-
-    def _views(self) -> list[dict[str, Any]]:
-        views = [member.view() for member in self._everybody]
-        empty = [
-            {"slot": slot.number, "role": slot.role, "state": "down", "reason": slot.trouble}
-            for slot in self.slots
-            if slot.number not in {view["slot"] for view in views}
-        ]
-        return sorted([*views, *empty], key=_order)
+        return self.crew.views()
 
     async def recycle(self, number: int | None = None) -> None:
         """One slot, or all of them one after the other. Raises NotFound, Unavailable."""
-        chosen = [slot for slot in self.slots if number in (None, slot.number)]
+        chosen = [slot for slot in self.crew.slots if number in (None, slot.number)]
         if not chosen:
-            raise NotFound(f"slot: expected one from 0 to {len(self.slots) - 1}, found {number}")
+            raise NotFound(f"slot: expected one from 0 to {len(self.crew.slots) - 1}, found {number}")
         async with self._recycling:
             for slot in chosen:
                 await slot.recycle()
 
     def recycle_soon(self, member: Member) -> None:
         """It was told to end by somebody else."""
-        for slot in self.slots:
+        for slot in self.crew.slots:
             if slot.current is member and not self._stopping:
                 self._aside.start(_quietly(self.recycle(slot.number)))
-
-    def figures(self) -> Figures:
-        states = dict.fromkeys(("spare", "starting", "ready", "draining", "down"), 0)
-        for view in self._views():
-            states[view["state"]] += 1
-        rows = {slot.number: slot.crashes.row if slot.trouble else 0 for slot in self.slots}
-        revisions = {slot.number: slot.current.revision for slot in self.slots if slot.current}
-        return Figures(states, restarts(self.slots), rows, revisions)
-
-    def troubles(self) -> list[str]:
-        return [f"worker {slot.number}: {slot.trouble}" for slot in self.slots if slot.trouble]
 
     def ready(self) -> int:
         return sum(1 for member in self.fleet.members if member.state == "ready")
 
-    def _own_handlers(self, member: Member) -> dict[str, Callable[[Any], Awaitable[Any]]]:
+    def _called_by(self, member: Member) -> dict[str, Handler]:
         async def report(body: Any) -> None:
             self.reports.heard(member, body)
 
@@ -267,11 +222,7 @@ class Workers:
             if member in self.fleet.members:
                 self.fleet.members.remove(member)
 
-        return {"report": report, "goodbye": goodbye, "recycle": recycle}
-
-
-def _order(view: dict[str, Any]) -> tuple[bool, int, float]:
-    return view["slot"] is None, view["slot"] or 0, -view.get("uptime", 0.0)
+        return {**self._handlers(member), "report": report, "goodbye": goodbye, "recycle": recycle}
 
 
 async def _quietly(work: Coroutine[Any, Any, None]) -> None:

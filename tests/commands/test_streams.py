@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -369,6 +370,10 @@ class TestServe:
             until(lambda: len(place.results()) == 5, what="5 results")
             token = (state / "admin-token").read_text().strip()
             with httpx.Client(base_url=server.admin, headers={"Authorization": f"Bearer {token}"}) as admin:
+                (worker,) = _streaming(admin)
+                assert (worker["slot"], worker["state"], worker["restarts"]) == (0, "ready", 0)
+                assert (worker["pid"], worker["streams"]) == (_stream_workers(server.process.pid)[0], ["double"])
+                assert worker["memory"] > 0
                 view = admin.get("/admin/v1/streams").json()["streams"][0]
                 assert (view["name"], view["state"], view["epoch"]) == ("double", "running", 1)
                 assert 'sluice_stream_records_total{stream="double",worker="0",outcome="read"} 6' in (
@@ -396,6 +401,14 @@ class TestServe:
                 # the lease of who was killed runs out first
                 until(lambda: len(place.results()) == 10, what="10 results of its successor")
                 assert admin.get("/admin/v1/streams/double").json()["epoch"] == 2
+                (successor,) = _streaming(admin)
+                assert successor["pid"] != pid
+                assert (successor["restarts"], successor["streams"]) == (1, ["double"])
+                sluice = [sys.executable, "-m", "gateway.cli", "workers", "list", "--admin-url", server.admin]
+                told = subprocess.run([*sluice, "--token", token], capture_output=True, text=True, check=True).stdout
+                (line,) = (line for line in told.splitlines() if " stream " in line)
+                assert line.split()[:4] == ["0", "stream", str(successor["pid"]), "ready"]
+                assert line.endswith("double")
 
     @pytest.mark.parametrize("workers", ["1", "2"])
     def test_a_process_that_hangs_is_killed_and_replaced(self, place: Place, workers: str) -> None:
@@ -498,6 +511,12 @@ def _succeeded(server: Server, state: Path) -> int:
     headers = {"Authorization": f"Bearer {(state / 'admin-token').read_text().strip()}"}
     view = httpx.get(f"{server.admin}/admin/v1/models/affine", headers=headers).json()
     return sum(each["succeeded"] for each in view["versions"] if each["version"] == "2")
+
+
+def _streaming(admin: httpx.Client) -> list[dict[str, Any]]:
+    """The processes that run streams, as an operator sees them."""
+    views = admin.get("/admin/v1/workers").raise_for_status().json()["workers"]
+    return [view for view in views if view["role"] == "stream"]
 
 
 def _stream_workers(parent: int) -> list[int]:

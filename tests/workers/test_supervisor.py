@@ -175,7 +175,9 @@ def test_what_operators_type(two: Fleet) -> None:
 
     before = two.pids()
     header, *lines = sluice("list").splitlines()
-    assert header.split() == ["slot", "role", "pid", "state", "uptime", "revision", "requests", "memory", "reason"]
+    assert header.split() == [
+        "slot", "role", "pid", "state", "uptime", "revision", "requests", "memory", "restarts", "streams", "reason",
+    ]  # fmt: skip
     assert [line.split()[:4] for line in lines[:2]] == [[str(n), "serving", str(before[n]), "ready"] for n in (0, 1)]
     after = {line.split()[0]: line.split()[2] for line in sluice("recycle", "--slot", "1").splitlines()[1:3]}
     assert after["0"] == str(before[0])

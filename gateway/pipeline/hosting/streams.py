@@ -84,6 +84,10 @@ class Streams:
     async def list(self) -> Sequence[Mapping[str, Any]]:
         return [station.view() for station in self._stations.values()]
 
+    def here(self) -> Sequence[str]:
+        """The names of those that this process runs; for others it stands by, or they wait."""
+        return [name for name, station in self._stations.items() if station.here]
+
     async def show(self, name: str) -> Mapping[str, Any]:
         return self._station(name).view()
 

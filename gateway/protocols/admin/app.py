@@ -26,7 +26,7 @@ from gateway.protocols.admin.probes import Probes
 from gateway.protocols.admin.splits import TrafficSplits
 from gateway.protocols.admin.streams import StreamRoutes, Streams
 from gateway.protocols.admin.trail import Trail
-from gateway.protocols.admin.workers import Processes, Workers
+from gateway.protocols.admin.workers import Listed, Processes, Workers
 from gateway.protocols.doorman import Doorman, Guarded
 from gateway.protocols.errors import on_error
 from gateway.protocols.route import Call
@@ -43,18 +43,19 @@ def admin_routes(
     detail: Callable[[], Mapping[str, Any]] = dict,
     workers: Processes | None = None,
     streams: Streams | None = None,
+    stream_workers: Listed | None = None,
 ) -> list[Call]:
     """Every route of port 8002.
 
     render   the page of metrics, of `content_type`
     ready    whether the server takes traffic
     detail   what readiness says beside it
-    workers  None where all is one process
-    streams  None where none are run
+    workers  None where one process serves
+    streams  None where none are run; `stream_workers` are the processes that do
     """
     return [
         *Probes(render, content_type, ready, plane, detail).routes(),
-        *Workers(plane, workers).routes(),
+        *Workers(plane, workers, stream_workers).routes(),
         *Models(plane, inventory).routes(),
         *TrafficSplits(plane).routes(),
         *VersionLabels(plane).routes(),

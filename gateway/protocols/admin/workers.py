@@ -1,8 +1,9 @@
-"""The processes of a supervisor."""
+"""The processes of a gateway beside the one that has the admin port."""
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+import asyncio
+from typing import Any, Final, Protocol
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -15,10 +16,14 @@ from gateway.protocols.oip.access import ADMIN
 from gateway.protocols.route import Call
 
 
-class Processes(Protocol):
-    """The workers of a supervisor."""
+class Listed(Protocol):
+    """Processes that an operator may see. Views are fit for JSON."""
 
     async def views(self) -> list[dict[str, Any]]: ...
+
+
+class Processes(Listed, Protocol):
+    """The workers of a supervisor."""
 
     async def recycle(self, number: int | None = None) -> None:
         """One slot, or all, one after the other. Raises NotFound, Unavailable."""
@@ -26,11 +31,12 @@ class Processes(Protocol):
 
 
 class Workers:
-    """Without a supervisor there is one process, which cannot be replaced."""
+    """Without a supervisor one process serves, which cannot be replaced. Those that run streams are shown beside."""
 
-    def __init__(self, plane: ControlPlane, processes: Processes | None) -> None:
+    def __init__(self, plane: ControlPlane, processes: Processes | None, streaming: Listed | None = None) -> None:
         self._plane = plane
         self._processes = processes
+        self._listed: Final = [each for each in (processes, streaming) if each is not None]
 
     def routes(self) -> list[Call]:
         base = "/admin/v1/workers"
@@ -41,7 +47,8 @@ class Workers:
         ]
 
     async def list(self, request: Request) -> Response:
-        return document({"workers": await self._processes.views() if self._processes else []})
+        views = await asyncio.gather(*(each.views() for each in self._listed))
+        return document({"workers": [view for each in views for view in each]})
 
     async def recycle(self, request: Request) -> Response:
         """Answers when the new ones have taken over and the old ones are gone."""
@@ -50,4 +57,4 @@ class Workers:
         slot = request.path_params.get("slot")
         await self._plane.note("workers.recycle", "*" if slot is None else str(slot), **caller(request, "admin"))
         await self._processes.recycle(slot)
-        return document({"workers": await self._processes.views()})
+        return await self.list(request)

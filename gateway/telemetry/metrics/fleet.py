@@ -8,6 +8,9 @@ from typing import Any, Final, NamedTuple
 from gateway.telemetry.metrics.exposition import Family, Page, labelled
 from gateway.telemetry.metrics.process import write_process
 
+#: what a worker's process may be doing; one that is spare waits to be put into a slot
+STATES: Final = ("starting", "ready", "draining", "down")
+
 WORKERS: Final = Family(
     "sluice_workers", "gauge", "Worker processes by state: spare, starting, ready, draining, down.", ("state",)
 )
@@ -42,7 +45,7 @@ NAMES: Final = {
 
 
 class Figures(NamedTuple):
-    """`states` and `restarts` count processes, `rows` and `revisions` are by slot."""
+    """`states` (those that there are) and `restarts` count processes, `rows` and `revisions` are by slot."""
 
     states: Mapping[str, int]
     restarts: Mapping[str, int]
@@ -52,7 +55,7 @@ class Figures(NamedTuple):
 
 def fleet_page(figures: Figures) -> Page:
     page = Page()
-    _write(page, WORKERS, figures.states)
+    _write(page, WORKERS, {state: figures.states.get(state, 0) for state in ("spare", *STATES)})
     _write(page, RESTARTS, figures.restarts)
     _write(page, ROW, figures.rows)
     _write(page, REVISION, figures.revisions)
@@ -62,7 +65,7 @@ def fleet_page(figures: Figures) -> Page:
 
 def stream_workers_page(figures: Figures) -> Page:
     page = Page()
-    _write(page, STREAM_WORKERS, figures.states)
+    _write(page, STREAM_WORKERS, {state: figures.states.get(state, 0) for state in STATES})
     _write(page, STREAM_RESTARTS, figures.restarts)
     return page
 
