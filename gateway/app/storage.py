@@ -31,10 +31,10 @@ def leases(settings: Settings) -> AbstractAsyncContextManager[Leases]:
     """Of streams, beside a gateway that has the state folder's lock. Raises SettingsError."""
     url = _url(settings)
     if not url:
-        return SqliteLeases(Path(settings.state))
+        return SqliteLeases.open(Path(settings.state))
     with _postgresql():
         from gateway.store.postgresql.leases import PostgresqlLeases
-    return PostgresqlLeases(url, _machine(settings))
+    return PostgresqlLeases.open(url, _machine(settings))
 
 
 @asynccontextmanager

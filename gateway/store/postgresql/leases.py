@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from types import TracebackType
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any, Final, Self
 
 from sqlalchemy import text
@@ -42,18 +43,16 @@ _TABLE: Final = (
 class PostgresqlLeases:
     """`Leases`. Opening it connects to nothing: whatever is asked first does, and makes the table."""
 
-    def __init__(self, url: str, name: str) -> None:
-        self._database = Database(url, f"sluice {name} leases")
+    def __init__(self, database: Database) -> None:
+        self._database: Final = database
         self._made = False
 
-    async def __aenter__(self) -> Self:
-        await self._database.__aenter__()
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self._database.__aexit__(kind, error, trace)
+    @classmethod
+    @asynccontextmanager
+    async def open(cls, url: str, name: str) -> AsyncIterator[Self]:
+        """`name` of this machine, as the server's own views show it."""
+        async with Database(url, f"sluice {name} leases") as database:
+            yield cls(database)
 
     async def acquire(self, name: str, owner: str, seconds: float) -> int | None:
         row = await self._row(_ACQUIRE, name=name, owner=owner, seconds=seconds)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
-from types import TracebackType
 from typing import Final, Self
 
 from gateway.store.leases import Held
@@ -14,23 +15,21 @@ FILE: Final = "leases.db"
 
 
 class SqliteLeases:
-    """`Leases`. `folder` is the state folder, made where needed.
+    """`Leases`.
 
     That a commit is on the disk matters here, too: an epoch that was handed out may not come again.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, database: Database) -> None:
+        self._database: Final = database
+
+    @classmethod
+    @asynccontextmanager
+    async def open(cls, folder: Path) -> AsyncIterator[Self]:
+        """`folder` is the state folder, made where needed."""
         path = folder / FILE
-        self._database = Database(f"leases '{path}'", path, _prepare)
-
-    async def __aenter__(self) -> Self:
-        await self._database.__aenter__()
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self._database.__aexit__(kind, error, trace)
+        async with Database(f"leases '{path}'", path, _prepare) as database:
+            yield cls(database)
 
     async def acquire(self, name: str, owner: str, seconds: float) -> int | None:
         def take(db: sqlite3.Connection) -> int | None:

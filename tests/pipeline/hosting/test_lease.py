@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from gateway.store.sqlite.leases import FILE, SqliteLeases
 
 def test_the_second_stands_by_and_takes_over(tmp_path: Path) -> None:
     async def main() -> None:
-        async with SqliteLeases(tmp_path) as leases:
+        async with SqliteLeases.open(tmp_path) as leases:
             first, second = Lease(leases, "s", "a", 1), Lease(leases, "s", "b", 1)
             begun, go, order = asyncio.Event(), asyncio.Event(), []
 
@@ -39,7 +40,7 @@ def test_the_second_stands_by_and_takes_over(tmp_path: Path) -> None:
 
 def test_work_is_cut_off_when_the_lease_is_anothers(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     async def main() -> None:
-        async with SqliteLeases(tmp_path) as leases:
+        async with SqliteLeases.open(tmp_path) as leases:
             lease = Lease(leases, "s", "a", 1)
             cut = asyncio.Event()
 
@@ -61,11 +62,11 @@ def test_work_is_cut_off_when_the_lease_is_anothers(tmp_path: Path, caplog: pyte
 
 def test_work_is_cut_off_before_the_lease_runs_out_where_the_store_is_gone(tmp_path: Path) -> None:
     async def main() -> None:
-        async with SqliteLeases(tmp_path) as leases:
-            lease = Lease(leases, "s", "a", 1)
+        async with AsyncExitStack() as store:
+            lease = Lease(await store.enter_async_context(SqliteLeases.open(tmp_path)), "s", "a", 1)
 
             async def work() -> None:
-                await leases.__aexit__(None, None, None)
+                await store.aclose()
                 await asyncio.Event().wait()
 
             began = asyncio.get_running_loop().time()
@@ -77,7 +78,7 @@ def test_work_is_cut_off_before_the_lease_runs_out_where_the_store_is_gone(tmp_p
 
 def test_what_the_work_raises_is_raised_and_the_lease_given_up(tmp_path: Path) -> None:
     async def main() -> None:
-        async with SqliteLeases(tmp_path) as leases:
+        async with SqliteLeases.open(tmp_path) as leases:
             lease = Lease(leases, "s", "a", 60)
 
             async def work() -> None:

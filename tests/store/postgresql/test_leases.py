@@ -10,7 +10,7 @@ from gateway.store.postgresql.leases import SCHEMA, PostgresqlLeases
 def test_one_has_it_until_it_runs_out_and_epochs_grow(postgresql: Databases, postgresql_database: str) -> None:
     async def go() -> None:
         url = postgresql_database
-        async with PostgresqlLeases(url, "a") as a, PostgresqlLeases(url, "b") as b:
+        async with PostgresqlLeases.open(url, "a") as a, PostgresqlLeases.open(url, "b") as b:
             both = await asyncio.gather(*(leases.acquire("s", "ab"[i % 2], 60) for i, leases in enumerate([a, b] * 4)))
             assert sorted(map(str, both)) == ["1", *["None"] * 7]
             held = await a.holder("s")

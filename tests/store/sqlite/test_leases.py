@@ -14,8 +14,8 @@ async def two(folder: Path) -> AsyncIterator[tuple[SqliteLeases, SqliteLeases]]:
     """As two processes have them."""
     async with AsyncExitStack() as stack:
         yield (
-            await stack.enter_async_context(SqliteLeases(folder)),
-            await stack.enter_async_context(SqliteLeases(folder)),
+            await stack.enter_async_context(SqliteLeases.open(folder)),
+            await stack.enter_async_context(SqliteLeases.open(folder)),
         )
 
 
@@ -50,10 +50,10 @@ def test_one_has_it_until_it_runs_out_and_epochs_grow(tmp_path: Path) -> None:
 
 def test_the_epoch_survives_who_had_it(tmp_path: Path) -> None:
     async def main() -> None:
-        async with SqliteLeases(tmp_path) as leases:
+        async with SqliteLeases.open(tmp_path) as leases:
             assert await leases.acquire("s", "a", 60) == 1
         expire(tmp_path)
-        async with SqliteLeases(tmp_path) as leases:
+        async with SqliteLeases.open(tmp_path) as leases:
             assert await leases.acquire("s", "a", 60) == 2
 
     asyncio.run(main())
@@ -70,7 +70,7 @@ def test_of_many_at_once_one_gets_it(tmp_path: Path) -> None:
 
 def test_nobody_else_reads_the_file(tmp_path: Path) -> None:
     async def main() -> None:
-        async with SqliteLeases(tmp_path):
+        async with SqliteLeases.open(tmp_path):
             assert (tmp_path / FILE).stat().st_mode & 0o077 == 0
 
     asyncio.run(main())
