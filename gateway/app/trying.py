@@ -58,8 +58,9 @@ async def _read(stream: Stream, folder: Path, count: int, wait: float) -> list[B
                     read = await source.read(Credit(count - rows, NBYTES))
                     if read is None:
                         break
-                    found.append(read[0])
-                    rows += len(read[0])
+                    if len(read[0]):
+                        found.append(read[0])
+                        rows += len(read[0])
         except TimeoutError:
             pass
     except TimeoutError as error:

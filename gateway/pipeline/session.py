@@ -210,6 +210,8 @@ class Session:
         """Waits for a model that is not there. Raises Tripped, Fault."""
         pipeline = self._pipeline
         batch = self._unwritten(flight)
+        if not len(batch):
+            return Scored(batch, ())
         side, tries = pipeline.model, 0
         while True:
             try:

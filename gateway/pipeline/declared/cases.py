@@ -157,6 +157,8 @@ def _cases(binder: Binder, path: Path, given: tuple[_Case, ...], prefix: str) ->
         at = prefix.format(number)
         reader = _Contents(binder, path)
         messages = list(reader.records(case, f"{at}in"))
+        if not messages and not binder.problems:
+            reader.tell(f"{at}in", "there is no record in it")
         out = tuple(reader.wanted(case, f"{at}out"))
         line = binder.lines.get(at.removesuffix("."), binder.lines.get(f"{at}in", 1))
         name = case.name or (path.stem if len(given) == 1 else f"case {number + 1}")
@@ -202,6 +204,9 @@ class _Contents:
                 value = out.encode() if isinstance(out, str) else self._read(out, at, b"")
                 yield Wanted(value, {}, case.tolerance, place)
 
+    def tell(self, field: str, problem: str) -> None:
+        self._binder.problems.append(Problem(self._place(field), field, problem))
+
     def _place(self, field: str) -> Place:
         return Place(str(self._path), self._binder.lines.get(field, 1))
 
@@ -210,5 +215,5 @@ class _Contents:
             return content.read(self._path.parent)
         except (OSError, ValueError, binascii.Error, SluiceError) as error:
             reason = error.strerror if isinstance(error, OSError) else str(error)
-            self._binder.problems.append(Problem(self._place(field), field, f"cannot be read: {reason}"))
+            self.tell(field, f"cannot be read: {reason}")
             return nothing

@@ -31,5 +31,6 @@ class Scores(Protocol):
         ...
 
     async def score(self, batch: Batch) -> Scored:
-        """Raises SluiceError where it cannot be done now; a record at fault is an entry of `Scored.errors`."""
+        """Of at least one record. Raises SluiceError where it cannot be done now; a record at fault is an entry of
+        `Scored.errors`."""
         ...

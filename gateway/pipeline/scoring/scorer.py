@@ -70,12 +70,11 @@ class Scorer:
         return f"{self._model}/{self._version}" if self._version else self._model
 
     async def score(self, batch: Batch) -> Scored:
-        """Raises SluiceError where no record is at fault, but the model is not there, or not as it should be.
+        """Of at least one record. Raises SluiceError where none is at fault, but the model is not there, or not as it
+        should be.
 
         A record that a codec breaks down on is found by halves: it is a dead letter, and not the end of the pipeline.
         """
-        if not len(batch):  # what came again was written before, all of it
-            return Scored(Batch((), ()), (), {})
         try:
             return await self._score(batch)
         except SluiceError:

@@ -59,6 +59,7 @@ def test_all_records_of_a_file(how: str, data: bytes, values: list[bytes]) -> No
     [
         ("", "s.test.yaml: there is no case in it"),
         ("cases: []", "s.test.yaml:1: cases: found a list, expected a list that is not empty"),
+        ("in: []", "s.test.yaml:1: in: there is no record in it"),
         ("in: [{text: a, hex: '00'}]", "s.test.yaml:1: in[0]: expected one of text, base64, hex, file"),
         ("in: [{hex: 'xy'}]", "s.test.yaml:1: in[0]: cannot be read: non-hexadecimal number"),
         ("in: [{base64: '='}]", "s.test.yaml:1: in[0]: cannot be read: "),

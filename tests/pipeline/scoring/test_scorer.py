@@ -125,12 +125,10 @@ async def test_a_record_at_fault_costs_only_itself(tmp_path: Path) -> None:
 
 
 @on_loop
-async def test_a_batch_of_nothing_but_faults_and_one_of_nothing(tmp_path: Path) -> None:
+async def test_a_batch_of_nothing_but_faults(tmp_path: Path) -> None:
     async with site(tmp_path) as there:
         scored = await there.scorer().score(batch([b"x", None]))
         assert (len(scored.batch), sorted(scored.errors)) == (0, [0, 1])
-        scored = await there.scorer().score(batch([]))
-        assert (len(scored.batch), scored.errors) == (0, {})
 
 
 @pytest.mark.parametrize("inline", [0.0, 1.0])
@@ -207,17 +205,6 @@ async def test_the_split_decides_by_key_else_id_and_each_result_says_who_answere
             assert dict(headers)["sluice-version"] == expected.encode()
             seen.add(expected)
         assert seen == {"2", "3", "5"}
-
-
-@on_loop
-async def test_no_record_is_no_failure(tmp_path: Path) -> None:
-    """All of a batch that comes again may have been written before."""
-    async with site(tmp_path) as there:
-        for version in ("", "3"):
-            assert not len((await there.scorer(version).score(batch([]))).batch)
-        there.splits.replace("m", Split("salt", [("2", 50), ("3", 50)]))
-        scored = await there.scorer().score(batch([]))
-        assert (len(scored.batch), list(scored.rows), scored.errors) == (0, [], {})
 
 
 @on_loop
