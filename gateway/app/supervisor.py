@@ -95,9 +95,9 @@ class Supervisor:
         self._spool = Spool(Path(settings.state).resolve() / "spool")
         self.fleet = Fleet(settings, self._spool, security.guard.follow)
         self.plane = ControlPlane(store, self.fleet, settings)
-        self.shared = Shared(self.plane, self.fleet)
+        self.shared = Shared(self.plane.turns, self.fleet)
         self.workers = Workers(
-            self.plane,
+            self.plane.turns,
             self.fleet,
             self.shared,
             [list(each) for each in (zip(rest, grpc, strict=True) if grpc else zip(rest, strict=True))],
@@ -211,7 +211,7 @@ class Supervisor:
                 logger.warning("%s", error.message)
                 continue
             if folders != self._folders:
-                await self.plane.in_turn(self._look(folders))
+                await self.plane.turns.take(self._look(folders))
 
     async def _look(self, folders: dict[str, ServedFolder]) -> None:
         self._folders = folders

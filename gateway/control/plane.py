@@ -12,9 +12,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from hashlib import sha256
-from typing import Any, Final, TypeVar, Unpack
+from typing import Final, Unpack
 
 from gateway.control.caller import Caller, act
 from gateway.control.desired import (
@@ -32,19 +32,14 @@ from gateway.control.desired import (
 )
 from gateway.control.following import Following
 from gateway.control.peers import Contact, Peers
-from gateway.core.background import Background
-from gateway.core.errors import Conflict, InvalidArgument, NotFound, SluiceError
+from gateway.control.turns import Turns
+from gateway.core.errors import InvalidArgument, NotFound, SluiceError
 from gateway.security.grant import parse_grant
 from gateway.security.key import Key, is_name, new_key
 from gateway.settings import Settings
 from gateway.store.contract import Act, ApiKey, AuditEntry, Mutation, SharedStore, State, Store
 
 logger = logging.getLogger("sluice.control")
-
-T = TypeVar("T")
-
-#: tries of a change that others were faster than
-CONFLICTS: Final = 10
 
 
 class ControlPlane:
@@ -58,10 +53,7 @@ class ControlPlane:
         self._store = store
         self._settings = settings
         self._follower: Final = follower
-        self._turn: Final = asyncio.Lock()
-        self._background: Final = Background(logger)
-        #: the revision that all workers have acknowledged
-        self.in_force = 0
+        self.turns: Final = Turns(store, follower)
         self._started = time.time()
         #: the other gateways, where there may be some
         self.peers: Final = Peers(store, self) if isinstance(store, SharedStore) else None
@@ -81,6 +73,11 @@ class ControlPlane:
         return self._follower.desired
 
     @property
+    def in_force(self) -> int:
+        """The revision that all workers have acknowledged."""
+        return self.turns.in_force
+
+    @property
     def contact(self) -> Contact:
         """With the store."""
         return self.peers.contact if self.peers else Contact(True, self._started, self.in_force)
@@ -92,18 +89,9 @@ class ControlPlane:
         state = await (self.peers.first() if self.peers else self._store.read())
         for line in overruled(self._settings, state):
             logger.warning("%s", line)
-        await self.in_turn(self._follower.start(state))
+        await self.turns.take(self._follower.start(state))
         if self.peers:
             self.peers.start()
-
-    async def apply(self, state: State) -> None:
-        """Makes this process follow a snapshot, however far behind it is; an older one changes nothing."""
-
-        async def work() -> None:
-            if state.revision > self.state.revision:
-                await self._follower.follow(state)
-
-        await self.in_turn(work())
 
     async def catch_up(self, *, again: bool = False) -> None:
         """Follows the store, where it has moved without this gateway; back, too, as after a restore.
@@ -112,10 +100,10 @@ class ControlPlane:
         """
 
         async def work() -> None:
-            if not await self._follow_store() and again:
+            if not await self.turns.catch_up() and again:
                 await self._follower.follow(self.state)
 
-        await self.in_turn(work())
+        await self.turns.take(work())
 
     def troubles(self) -> Mapping[str, str]:
         """Model → why it is not served here as it is desired."""
@@ -133,7 +121,7 @@ class ControlPlane:
         """Waits for what is under way."""
         if self.peers:
             await self.peers.close()
-        await self._background.finished()
+        await self.turns.finished()
 
     async def load_model(
         self,
@@ -151,24 +139,24 @@ class ControlPlane:
         async def work() -> None:
             prepared = await self._follower.prepare(model, override, files)
             try:
-                mutation = with_model(model, True, override or "", digests)
-                state = await self._write(mutation, act(by, "model.load", model, config=override, files=digests), blobs)
+                entry = act(by, "model.load", model, config=override, files=digests)
+                state = await self.turns.write(with_model(model, True, override or "", digests), entry, blobs)
             except BaseException:
                 await self._follower.discard(prepared)
                 raise
             await self._follower.publish_model(prepared, state)
 
-        return await self._change(by, work)
+        return await self.turns.change(by, work)
 
     async def unload_model(self, model: str, **by: Unpack[Caller]) -> Desired:
         """Raises Unavailable outside explicit mode, NotFound where there is no such model."""
 
         async def work() -> None:
             await self._follower.must_be_known(model)
-            state = await self._write(with_model(model, False), act(by, "model.unload", model))
+            state = await self.turns.write(with_model(model, False), act(by, "model.unload", model))
             await self._follower.follow(state)
 
-        return await self._change(by, work)
+        return await self.turns.change(by, work)
 
     async def set_split(
         self, model: str, weights: Iterable[tuple[str, float]], salt: str | None = None, **by: Unpack[Caller]
@@ -186,7 +174,7 @@ class ControlPlane:
             entry = act(by, "split.set", model, weights=dict(split.arms), salt=split.salt)
             await self._set(model, with_split(model, split), entry)
 
-        return await self._change(by, work)
+        return await self.turns.change(by, work)
 
     async def clear_split(self, model: str, **by: Unpack[Caller]) -> Desired:
         """Forgets what was set, so that the settings count again. Raises NotFound where nothing was set."""
@@ -196,7 +184,7 @@ class ControlPlane:
                 raise _nothing("split", model, model in self.desired.splits)
             await self._set(model, with_split(model, None), act(by, "split.clear", model))
 
-        return await self._change(by, work)
+        return await self.turns.change(by, work)
 
     async def set_labels(
         self, model: str, labels: Mapping[str, str | None], *, whole: bool = True, **by: Unpack[Caller]
@@ -213,7 +201,7 @@ class ControlPlane:
             check_labels(model, old, new, self.desired.splits.get(model))
             await self._set(model, with_labels(model, new), act(by, "labels.set", model, labels=new))
 
-        return await self._change(by, work)
+        return await self.turns.change(by, work)
 
     async def clear_labels(self, model: str, **by: Unpack[Caller]) -> Desired:
         """Forgets what was set, so that the settings count again. Raises as `set_labels` and `clear_split` do."""
@@ -225,7 +213,7 @@ class ControlPlane:
             check_labels(model, old, new, self.desired.splits.get(model))
             await self._set(model, with_labels(model, None), act(by, "labels.clear", model))
 
-        return await self._change(by, work)
+        return await self.turns.change(by, work)
 
     async def note(
         self, action: str, target: str, detail: Mapping[str, object] | None = None, **by: Unpack[Caller]
@@ -235,10 +223,10 @@ class ControlPlane:
         entry = act(by, action, target, **(detail or {}))
 
         async def work() -> None:
-            await self._follower.publish(await self._write(lambda state: state, entry))
+            await self._follower.publish(await self.turns.write(lambda state: state, entry))
 
         try:
-            await self._change({"actor": entry.actor, "origin": entry.origin}, work)
+            await self.turns.change({"actor": entry.actor, "origin": entry.origin}, work)
         except SluiceError as error:
             logger.warning(
                 "%s %s, by %s from %s, is not in the audit trail: %s",
@@ -259,9 +247,9 @@ class ControlPlane:
         async def work() -> None:
             told = [f"{action}:{models}" for action, models in grants]
             entry = act(by, "key.create", name, id=key.id, allow=told, expires=expires or None)
-            await self._follower.publish(await self._write(with_key(key.id, kept), entry))
+            await self._follower.publish(await self.turns.write(with_key(key.id, kept), entry))
 
-        await self._change(by, work)
+        await self.turns.change(by, work)
         return key
 
     async def revoke_key(self, which: str, **by: Unpack[Caller]) -> Desired:
@@ -270,64 +258,17 @@ class ControlPlane:
         async def work() -> None:
             gone = find_keys(self.state, which)
             entry = act(by, "key.revoke", self.state.keys[gone[0]].name, ids=gone)
-            await self._follower.publish(await self._write(without_keys(gone, time.time()), entry))
+            await self._follower.publish(await self.turns.write(without_keys(gone, time.time()), entry))
 
-        return await self._change(by, work)
+        return await self.turns.change(by, work)
 
     async def _set(self, model: str, mutation: Mutation, entry: Act) -> None:
         """A change of a split or of labels."""
         try:
             await self._follower.hold(model, mutation(self.state))
-            await self._follower.publish(await self._write(mutation, entry))
+            await self._follower.publish(await self.turns.write(mutation, entry))
         finally:
             await self._follower.release(model)
-
-    async def _write(self, mutation: Mutation, entry: Act, blobs: Mapping[str, bytes] | None = None) -> State:
-        state = await self._store.change(self.state.revision, mutation, entry, blobs)
-        logger.info(
-            "revision %d: %s %s, by %s from %s",
-            state.revision, entry.action, entry.target, entry.actor, entry.origin,
-        )  # fmt: skip
-        return state
-
-    async def _change(self, by: Caller, work: Callable[[], Awaitable[None]]) -> Desired:
-        expected = by.get("expected")
-
-        async def turn() -> Desired:
-            for tries_left in reversed(range(CONFLICTS)):
-                try:
-                    if expected is not None and expected != self.state.revision:
-                        raise Conflict(f"the control state is at revision {self.state.revision}, not {expected}")
-                    await work()
-                    break
-                except Conflict:
-                    # Somebody else may write to the same store: catch up, so that the next try can succeed. It is
-                    # made here unless the caller decided on a revision that is gone.
-                    if not await self._follow_store() or expected is not None or not tries_left:
-                        raise
-            return self.desired
-
-        return await self.in_turn(turn())
-
-    async def _follow_store(self) -> bool:
-        """Whether there was anything new."""
-        state = await self._store.read()
-        if state.revision == self.state.revision:
-            return False
-        await self._follower.follow(state)
-        return True
-
-    async def in_turn(self, work: Coroutine[Any, Any, T]) -> T:
-        """While nothing else changes anything. It is done to its end even if the caller goes away."""
-
-        async def turn() -> T:
-            async with self._turn:
-                try:
-                    return await work
-                finally:
-                    self.in_force = self.state.revision
-
-        return await self._background.whole(turn())
 
 
 def _digested(files: Mapping[str, bytes]) -> tuple[dict[str, str], dict[str, bytes]]:

@@ -10,8 +10,8 @@ import msgspec
 
 from gateway.control.fleet import Fleet
 from gateway.control.member import Member
-from gateway.control.plane import ControlPlane
 from gateway.control.start import Current, Extent
+from gateway.control.turns import Turns
 from gateway.core.errors import SluiceError
 
 logger = logging.getLogger("sluice.control")
@@ -20,9 +20,9 @@ logger = logging.getLogger("sluice.control")
 class Shared:
     """`current` is what a new worker begins with. Changes take turns with those of the control plane."""
 
-    def __init__(self, plane: ControlPlane, fleet: Fleet) -> None:
+    def __init__(self, turns: Turns, fleet: Fleet) -> None:
         self.current: Final = Current()
-        self._plane = plane
+        self._turns: Final = turns
         self._fleet = fleet
 
     async def set_logging(self, body: dict[str, Any]) -> None:
@@ -30,14 +30,14 @@ class Shared:
             self.current.logging = body
             await self._everywhere("set_logging", body)
 
-        await self._plane.in_turn(work())
+        await self._turns.take(work())
 
     async def set_sampling(self, body: Any) -> None:
         async def work() -> None:
             self.current.sampling = msgspec.convert(body, tuple[bool, float])
             await self._everywhere("set_sampling", body)
 
-        await self._plane.in_turn(work())
+        await self._turns.take(work())
 
     async def register(self, body: Any) -> None:
         """In all or in none. Raises what the first worker that refuses it raises."""
@@ -53,7 +53,7 @@ class Shared:
                 raise errors[0]
             self.current.regions.append(extent)
 
-        await self._plane.in_turn(work())
+        await self._turns.take(work())
 
     async def unregister(self, name: str) -> None:
         """Empty for all."""
@@ -62,7 +62,7 @@ class Shared:
             self.current.regions[:] = [each for each in self.current.regions if name not in ("", each.name)]
             await self._everywhere("unregister", name)
 
-        await self._plane.in_turn(work())
+        await self._turns.take(work())
 
     async def _everywhere(self, what: str, body: Any) -> None:
         for member, answer in (await self._fleet.all(what, body)).items():

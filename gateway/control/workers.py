@@ -13,13 +13,13 @@ from gateway.control.channel import Handler
 from gateway.control.crew import Crew
 from gateway.control.fleet import Fleet
 from gateway.control.member import Member
-from gateway.control.plane import ControlPlane
 from gateway.control.report import Tally
 from gateway.control.reports import PATIENCE, Reports
 from gateway.control.shared import Shared
 from gateway.control.slot import Slot, Stillborn, birth
 from gateway.control.spawn import Role
 from gateway.control.start import Start
+from gateway.control.turns import Turns
 from gateway.control.vacancies import Vacancies
 from gateway.core.background import Background
 from gateway.core.errors import NotFound, SluiceError
@@ -45,7 +45,7 @@ class Workers:
 
     def __init__(
         self,
-        plane: ControlPlane,
+        turns: Turns,
         fleet: Fleet,
         shared: Shared,
         listening: Sequence[Sequence[socket.socket]],
@@ -60,7 +60,7 @@ class Workers:
         self.crew: Final = Crew("serving", settings.worker_timeout, self._forget)
         self.reports: Final = Reports(Tally(), "worker", lambda: list(fleet.members))
         self.changed: Callable[[], None] = lambda: None
-        self._plane = plane
+        self._turns: Final = turns
         self._shared = shared
         self._listening = listening
         self._begin = begin
@@ -144,7 +144,7 @@ class Workers:
         start = await self._begin(slot.role, slot.number)
         await member.call("start", start)
         member.revision = start.state.revision
-        while not await self._plane.in_turn(self._join(member)):
+        while not await self._turns.take(self._join(member)):
             state = self.fleet.state
             await member.call("follow", {"state": state})
             member.revision = state.revision

@@ -53,6 +53,7 @@ def _put(models: Path, model: str, version: int, content: bytes | None = None) -
 
 class Gateway(NamedTuple):
     plane: ControlPlane
+    follower: Follower
     manager: Manager
     splits: Splits
     store: SqliteStore
@@ -114,9 +115,10 @@ def start(tmp_path: Path, models: Path, runtime: Runtime) -> Start:
             manager = Manager(Repository(models), engine, mode=settings.control_mode)
             splits = Splits()
             async with SqliteStore(Path(settings.state)) as store:
-                plane = ControlPlane(store, Follower(manager, splits, settings, store.blob), settings)
+                follower = Follower(manager, splits, settings, store.blob)
+                plane = ControlPlane(store, follower, settings)
                 await plane.start()
-                yield Gateway(plane, manager, splits, store)
+                yield Gateway(plane, follower, manager, splits, store)
                 await plane.close()
             await manager.close()
 
