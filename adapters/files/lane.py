@@ -12,6 +12,7 @@ import msgspec
 from adapters.files.journal import Journal
 from adapters.files.segment import Part, Segment
 from adapters.files.settings import FilesOutput
+from gateway.core.crashpoint import crash
 
 
 class Entry(msgspec.Struct, frozen=True):
@@ -83,6 +84,8 @@ class Lane:
             self._begin(source, bool(dead))
             try:
                 parts = _grown(self._results, results), _grown(self._dead, dead)
+                if crash is not None:
+                    crash.reach("before-commit")
                 self._note(position, parts, source["end"] if source else self._is_full(parts[0]))
             except OSError:
                 for segment in self._segments():

@@ -17,6 +17,7 @@ from aiokafka.errors import ProducerFenced
 from adapters.kafka.failure import FAILURES, failure
 from adapters.kafka.position import Position
 from adapters.kafka.producer import Producer
+from gateway.core.crashpoint import crash
 from gateway.core.errors import SluiceError
 from gateway.core.stream import DataError, Fenced, OutcomeUnknown
 
@@ -69,6 +70,8 @@ class Transaction:
         await added
 
     async def _commit(self, what: str) -> None:
+        if crash is not None:
+            crash.reach("before-commit")
         try:
             async with asyncio.timeout(self._limit):
                 await self._producer.kafka.commit_transaction()

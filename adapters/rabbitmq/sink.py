@@ -18,6 +18,7 @@ from adapters.rabbitmq.link import Link
 from adapters.rabbitmq.publication import Publication
 from adapters.rabbitmq.settings import RabbitInput, RabbitOutput
 from adapters.rabbitmq.wire import CHANNEL
+from gateway.core.crashpoint import crash
 from gateway.core.stream import Context, DataError, DeadLetter, Headers, Rows, Sink, Transient
 
 #: bytes that are handed to the connection at once
@@ -99,6 +100,8 @@ class RabbitSink:
             for messages in self._messages(rows, wire.frame_max, publication):
                 wire.send(messages)
                 await wire.writable()
+            if crash is not None:
+                crash.reach("before-commit")
             while not await publication.over(self._settings.confirm_seconds):
                 if not wire.blocked:
                     await self._link.close()

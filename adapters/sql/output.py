@@ -18,6 +18,7 @@ from adapters.sql.positions import Positions
 from adapters.sql.schema import Kind, Layout
 from adapters.sql.settings import OutputSettings
 from adapters.sql.taken import SAVEPOINT, Taken
+from gateway.core.crashpoint import crash
 from gateway.core.errors import InvalidArgument
 from gateway.core.stream import Ability, Context, DataError, DeadLetter, Rows, Sink, Transient
 from gateway.core.table import Table
@@ -104,6 +105,8 @@ class SqlOutput:
                 await self._store(connection, rows, taken)
             if dead:
                 await self._bury(connection, dead, taken)
+            if crash is not None:
+                crash.reach("before-commit")
 
     async def _store(self, connection: Connection, rows: Rows, taken: Taken | None) -> None:
         """Raises DataError with the index of a row that is refused, whatever the database said."""

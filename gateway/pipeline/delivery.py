@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from gateway.core import letter
+from gateway.core.crashpoint import crash
 from gateway.core.errors import InvalidArgument, SluiceError
 from gateway.core.stream import (
     Ability,
@@ -28,7 +29,6 @@ from gateway.core.stream import (
     at_fault,
 )
 from gateway.pipeline.breaker import Breaker
-from gateway.pipeline.crashpoint import crash
 from gateway.pipeline.fault import BOTH, Fault, Halted, Tripped
 from gateway.pipeline.flight import Flight
 from gateway.pipeline.scoring.stamp import attempts, bare

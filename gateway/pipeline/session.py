@@ -13,9 +13,9 @@ import time
 from collections.abc import Iterable
 from typing import Any, Final
 
+from gateway.core.crashpoint import crash
 from gateway.core.errors import SluiceError
 from gateway.core.stream import Batch, Fenced, Token, at_fault
-from gateway.pipeline.crashpoint import crash
 from gateway.pipeline.delivery import Part
 from gateway.pipeline.fault import BOTH, EVERY, INPUT, Fault, Halted, Tripped
 from gateway.pipeline.flight import Flight

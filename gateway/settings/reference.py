@@ -51,7 +51,7 @@ _CLIENT = """\
 | `SLUICE_URL` | Where the REST port is, as `sluice infer --url`. |
 | `SLUICE_API_KEY` | The key that is presented there, as `sluice infer --api-key`. |
 | `SLUICE_CA_FILE` | PEM file: who signed the server's certificate, as `--ca-file`. |
-| `SLUICE_CRASH_AT` | For tests of what survives: where in a batch a process of streams kills itself. |
+| `SLUICE_CRASH_AT` | For tests of what survives: where in a batch a process of streams kills itself, or stands still. |
 | `SLUICE_DEBUG` | `1`: errors come with their traceback, as `--debug`. |
 """
 

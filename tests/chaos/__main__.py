@@ -28,7 +28,7 @@ from chaos.records import Scores
 from chaos.report import Report, Summary, aligned, report, table, verdict
 from chaos.round import Round, schedule
 
-from gateway.pipeline.crashpoint import POINTS
+from gateway.core.crashpoint import POINTS
 from loadtests.models import make
 
 FAULTS: Final = 200

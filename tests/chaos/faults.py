@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from chaos.pipelines.pipeline import Pipeline
 
-from gateway.pipeline.crashpoint import POINTS
+from gateway.core.crashpoint import POINTS
 
 if TYPE_CHECKING:
     from chaos.round import Round
@@ -148,6 +148,8 @@ SERVER: Final[dict[str, Fault]] = {"server restarts": server_restarts, "server d
 
 def faults_of(pipeline: Pipeline) -> dict[str, Fault]:
     found = CRASHES | OTHERS
+    if not pipeline.commits:
+        found = {name: fault for name, fault in found.items() if name != f"{CRASH}before-commit"}
     if pipeline.server is not None:
         found = found | SERVER
     if pipeline.proxy is not None:

@@ -125,6 +125,6 @@ def schedule(names: Sequence[str], count: int, chance: random.Random) -> list[st
 
 def _evenly(names: Sequence[str], count: int, chance: random.Random) -> list[str]:
     found: list[str] = []
-    while len(found) < count:
+    while names and len(found) < count:
         found += chance.sample(names, len(names))
     return found[:count]

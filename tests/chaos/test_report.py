@@ -5,7 +5,7 @@ from __future__ import annotations
 from chaos.__main__ import conclude
 from chaos.report import Line, Report, Summary, table
 
-from gateway.pipeline.crashpoint import POINTS
+from gateway.core.crashpoint import POINTS
 
 
 def _report(lines: dict[str, Line], good: bool = True) -> Report:

@@ -8,7 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from gateway.pipeline.crashpoint import VARIABLE
+from gateway.core.crashpoint import VARIABLE
 
 #: where this package lies, whose broken streams are processes of their own
 TESTS = Path(__file__).parents[1]

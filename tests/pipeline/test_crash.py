@@ -11,7 +11,7 @@ import pytest
 from oracle import Ledger, Result
 from streaming import Place, Running
 
-from gateway.pipeline.crashpoint import POINTS
+from gateway.core.crashpoint import POINTS
 
 FACTORS = {"1": 2.0, "2": 3.0}
 STREAM = """\

@@ -13,12 +13,12 @@ import numpy as np
 
 from gateway.codecs.records.columns import VERSION, Columns, Decoder, Encoder
 from gateway.codecs.records.mapping import Mapping
+from gateway.core.crashpoint import crash
 from gateway.core.errors import InvalidArgument, SluiceError, Unavailable
 from gateway.core.signature import Signature
 from gateway.core.stream import Batch, taken
 from gateway.core.tensor import Array
 from gateway.dataplane import Dataplane
-from gateway.pipeline.crashpoint import crash
 from gateway.pipeline.scoring.answers import Answers, spread
 from gateway.pipeline.scoring.scored import Scored
 from gateway.pipeline.scoring.stamp import stamped

@@ -14,7 +14,7 @@ from servers.server import until
 from streaming import Place, Running, running
 
 from gateway.core import letter
-from gateway.pipeline.crashpoint import POINTS
+from gateway.core.crashpoint import POINTS
 
 if TYPE_CHECKING:
     from servers.kafka import Topics

@@ -50,10 +50,7 @@ class Files(Pipeline):
         self.sent += len(records)
 
     def waiting(self) -> int:
-        return sum(path.read_bytes().count(b"\n") for path in self._waiting())
-
-    def _waiting(self) -> list[Path]:
-        return list(self.source.glob("*.jsonl"))
+        return sum(map(_lines, self.source.glob("*.jsonl")))
 
     def results(self) -> list[Result]:
         found = [
@@ -69,3 +66,10 @@ class Files(Pipeline):
             for line in path.read_text().splitlines()
         ]
         return [id_of(line) for line in lines]
+
+
+def _lines(path: Path) -> int:
+    try:
+        return path.read_bytes().count(b"\n")
+    except FileNotFoundError:  # it has just been done
+        return 0

@@ -98,6 +98,7 @@ class KafkaExactlyOnce(Pipeline):
 class KafkaAtLeastOnce(KafkaExactlyOnce):
     name = "kafka-at-least-once"
     exactly_once = False
+    commits = False
 
     def _outputs(self) -> dict[str, Any]:
         plain = {**self._brokers(), "transactions": False}

@@ -28,6 +28,7 @@ COMMON: dict[str, Any] = {
 class Pipeline:
     """`exactly_once` and `ordered` are what it claims, per record and within a key.
 
+    commits         whether what it writes holds only after a moment of its own
     server, proxy   what faults may strike besides the worker; None where there is none
     chunk           records that are sent for one fault: more than are done by the time that it strikes
     """
@@ -35,6 +36,7 @@ class Pipeline:
     name: ClassVar[str]
     exactly_once: ClassVar[bool] = True
     ordered: ClassVar[bool] = False
+    commits: ClassVar[bool] = True
     chunk: ClassVar[int] = 400
 
     def __init__(self, servers: Servers, folder: Path) -> None:
