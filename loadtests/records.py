@@ -27,7 +27,7 @@ from gateway.codecs.records.jsonencoder import JsonEncoder
 from gateway.codecs.records.mapping import Entry, Mapping, Pick
 from gateway.core.signature import Signature
 from gateway.core.tensor import DATA_TYPES, TensorSpec
-from gateway.models.onnx.graph import Graph
+from gateway.models.onnx.reader import read_graph
 from loadtests.models import make
 from loadtests.report import Figure
 
@@ -66,7 +66,7 @@ def copybook(names: Sequence[str]) -> RecordLayout:
 
 def scorer(folder: Path) -> Callable[[Any], dict[str, Any]]:
     make(folder)
-    model = Graph.read(folder / "tree" / "T" / "1" / "model.onnx").without_zipmap()
+    model = read_graph(folder / "tree" / "T" / "1" / "model.onnx").without_zipmap()
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])

@@ -13,7 +13,7 @@ import numpy as np
 import onnxruntime
 from oracle import Ledger, Result, Verdict
 
-from gateway.models.onnx.graph import Graph
+from gateway.models.onnx.reader import read_graph
 from loadtests.records import features
 
 COLUMNS: Final = tuple(f"f{n}" for n in range(30))
@@ -86,7 +86,7 @@ class Scores:
         self._scores: dict[str, Any] = {}
         rows = np.array(_ROWS, np.float32)
         for folder in sorted((models / "T").iterdir()):
-            model = Graph.read(folder / "model.onnx").without_zipmap() or (folder / "model.onnx").read_bytes()
+            model = read_graph(folder / "model.onnx").without_zipmap() or (folder / "model.onnx").read_bytes()
             session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
             column = session.run(["output_probability"], {"X": rows})[0][:, 1]
             self._scores[folder.name] = dict(zip(_ROWS, column.tolist(), strict=True))

@@ -72,6 +72,14 @@ class Make:
         return path
 
     @staticmethod
+    def stored(name: str, location: str, **more: str) -> TensorProto:
+        """A tensor of FP32 [2, 3] whose data is in another file."""
+        tensor = TensorProto(name=name, data_type=TensorProto.FLOAT, dims=[2, 3], data_location=TensorProto.EXTERNAL)
+        for key, value in {"location": location, **more}.items():
+            tensor.external_data.add(key=key, value=value)
+        return tensor
+
+    @staticmethod
     def classifier(labels: Sequence[Any], options: dict[str, Any] | None = None) -> onnx.ModelProto:
         """A logistic regression over 4 features by skl2onnx; its default options write a ZipMap."""
         from skl2onnx import to_onnx

@@ -20,6 +20,7 @@ from gateway.models.memory import trim
 from gateway.models.onnx.declaration import Declared, derive, read_labels, unbatched
 from gateway.models.onnx.failure import cleaned, translated
 from gateway.models.onnx.graph import Graph
+from gateway.models.onnx.reader import read_graph
 from gateway.models.onnx.runner import Run, closed, runner
 from gateway.models.threads import make_pool
 from gateway.models.warmup import agrees, fastest, sample
@@ -83,7 +84,7 @@ class Runtime:
         Raises InvalidArgument where the model or its config is wrong.
         """
         folder = path.parents[len(Path(config.filename).parts)]
-        graph = Graph.read(path)
+        graph = read_graph(path)
         graph.check_external(path.parent)
         spliced = graph.without_zipmap()
         shares = self._pool.threads > 1 and not self._pool.only and config.threading == Threading()
