@@ -55,8 +55,8 @@ def test_each_is_told_of_with_what_holds(models: tuple[Path, HeldOut], tmp_path:
 
 def test_their_own_tests(place: Place) -> None:
     tested = [name for name in FILES if (EXAMPLES / name.replace(".yaml", ".test.yaml")).exists()]
-    assert len(tested) == 2
-    done = place.sluice("test", *tested)
+    assert len(tested) == 3
+    done = place.sluice("test", *tested, **ENVIRON)
     assert done.returncode == 0, done.stdout + done.stderr
 
 

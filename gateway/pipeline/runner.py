@@ -136,8 +136,8 @@ class Runner:
         return Status(
             self.name, state, self._paused or waits, str(self.guarantee),
             counters.read, counters.scored, counters.written, counters.dead, counters.acknowledged, counters.nbytes,
-            counters.batches, counters.retries, counters.reconnects, counters.suppressed, counters.dropped,
-            counters.fenced, self._breaker.trips,
+            counters.batches, counters.retries, counters.reconnects, counters.suppressed, counters.skipped,
+            counters.dropped, counters.fenced, self._breaker.trips,
             flow.rows if flow else 0, flow.nbytes if flow else 0, len(oldest),
             now - min(oldest) if oldest else None,
             None if pipeline.progress is None else now - pipeline.progress,

@@ -233,6 +233,7 @@ class Session:
         if tripped := pipeline.breaker.judge(len(batch), len(scored.errors), next(iter(scored.errors.values()), "")):
             raise Tripped(tripped)
         pipeline.counters.scored += len(scored.batch)
+        pipeline.counters.skipped += len(batch) - len(scored.batch) - len(scored.errors)
         pipeline.counters.batches += 1
         size = 1 << max(0, len(batch) - 1).bit_length()
         pipeline.sizes[size] = pipeline.sizes.get(size, 0) + 1

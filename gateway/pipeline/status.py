@@ -18,6 +18,7 @@ class Counters:
     nbytes      of the values that were read
     retries     waits after a failure
     suppressed  records that came again after they had been written, and were not written again
+    skipped     records that nothing is to come of: a deleted row, a tombstone
     dropped     records that were read and dropped, to be read again: by whom, if their lane has gone to another owner
     """
 
@@ -31,6 +32,7 @@ class Counters:
     retries: int = 0
     reconnects: int = 0
     suppressed: int = 0
+    skipped: int = 0
     dropped: int = 0
     fenced: int = 0
 
@@ -63,6 +65,7 @@ class Status:
     retries: int
     reconnects: int
     suppressed: int
+    skipped: int
     dropped: int
     fenced: int
     trips: int

@@ -16,6 +16,8 @@ from gateway.core.tensor import STRING, Array
 MODEL: Final = "$model"
 VERSION: Final = "$version"
 TOMBSTONE: Final = "it has no value (a tombstone)"
+#: among the errors: nothing comes of the record, and nothing is wrong with it
+SKIPPED: Final = ""
 
 
 class Kind(Enum):
@@ -57,7 +59,7 @@ class Columns:
 
     fields  name → array with dim 0 = `rows`: [rows], or [rows, k] where a record has k values
     valid   name → bool array of the field's shape, False where a value is missing; no entry: nothing is missing
-    errors  row → the reason why this record, and no other, could not be used
+    errors  row → the reason why this record, and no other, could not be used; SKIPPED: it is not to be used
     counts  where a record may have several rows of the model's inputs (a whole request is a record): how many each
             one has; dim 0 of `fields` is then their sum, 0 for a record that is in `errors`
     """
@@ -71,6 +73,14 @@ class Columns:
     def blame(self, row: int, reason: str) -> None:
         """The first reason stays: later ones often follow from it."""
         self.errors.setdefault(row, reason)
+
+    def skip(self, row: int) -> None:
+        """Neither a result nor a dead letter comes of it, whatever was found before."""
+        self.errors[row] = SKIPPED
+
+    def faults(self) -> dict[int, str]:
+        """The errors without what is skipped."""
+        return {row: reason for row, reason in self.errors.items() if reason != SKIPPED}
 
     def kept(self) -> Array:
         """Indexes of the rows without an error, ascending."""

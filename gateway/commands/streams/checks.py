@@ -53,11 +53,12 @@ def dry_run(settings: Settings, streams: list[Stream], count: int, wait: float, 
         async for stream, message, value, reason in tried(settings, [each.stream for each in checked], count, wait):
             if as_json:
                 found = {"stream": stream, "id": message.id, "in": _text(message.value)}
-                click.echo(json.dumps(found | ({"dead": reason} if reason else {"out": _text(value)})))
+                told = {"dead": reason} if reason else {"out": _text(value)} if value is not None else {"skipped": True}
+                click.echo(json.dumps(found | told))
             elif reason:
                 click.secho(f"{message.id}  dead letter: {reason}", fg="red")
             else:
-                click.echo(f"{message.id}  {_text(value)}")
+                click.echo(f"{message.id}  {'skipped' if value is None else _text(value)}")
         return 0
 
     return once(work)

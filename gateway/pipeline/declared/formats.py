@@ -50,16 +50,36 @@ class JsonDecode(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     documents: ClassVar[bool] = True
     strict: Annotated[bool, Meta(description="Whether a number or boolean written as a string is an error.")] = True
     schema: _Schema = ""
+    envelope: Annotated[
+        Literal["", "connect", "debezium"],
+        Meta(
+            description="`connect`: a record is the `payload` of Kafka Connect's JSON with schema. `debezium`: it is"
+            " the row `after` a change, with such a schema or without; deletions and tombstones are skipped."
+        ),
+    ] = ""
+    tombstones: Annotated[
+        Literal["dead letter", "skip"], Meta(description="What becomes of a record without value.")
+    ] = "dead letter"
 
     def open(self, target: Target) -> Decoder:
         from gateway.codecs.records.json import JsonDecoder
 
-        decoder = JsonDecoder(target.fields, strict=self.strict)
-        if not self.schema:
-            return decoder
-        from gateway.codecs.records.schema import SchemaDecoder
+        decoder: Decoder = JsonDecoder(target.fields, strict=self.strict)
+        if self.schema:
+            from gateway.codecs.records.schema import SchemaDecoder
 
-        return SchemaDecoder(decoder, _read(target, self.schema), self.schema)
+            decoder = SchemaDecoder(decoder, _read(target, self.schema), self.schema)
+        return self._unpacking(decoder)
+
+    def _unpacking(self, decoder: Decoder) -> Decoder:
+        if self.envelope or self.tombstones == "skip":
+            from gateway.codecs.records.envelope import EnvelopeDecoder, Skipping
+
+            if self.envelope:
+                decoder = EnvelopeDecoder(decoder, self.envelope)
+            if self.tombstones == "skip":
+                decoder = Skipping(decoder)
+        return decoder
 
 
 class CsvDecode(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -16,11 +16,11 @@ _STREAM: Final = ("stream",)
 _RECORDS: Final = Family(
     "sluice_stream_records_total",
     "counter",
-    "Records by what became of them: read, scored, written, dead (a dead letter), acknowledged, suppressed (it came"
-    " again after it was written), dropped (to be read again).",
+    "Records by what became of them: read, scored, written, dead (a dead letter), acknowledged, skipped (nothing is"
+    " to come of it), suppressed (it came again after it was written), dropped (to be read again).",
     ("stream", "outcome"),
 )
-_OUTCOMES: Final = ("read", "scored", "written", "dead", "acknowledged", "suppressed", "dropped")
+_OUTCOMES: Final = ("read", "scored", "written", "dead", "acknowledged", "skipped", "suppressed", "dropped")
 
 Read = Callable[[Status], float | None]
 

@@ -223,7 +223,7 @@ class Station:
             return self._runner.status()
         return self._last or Status(
             self.name, "starting", self._reason, str(self.guarantee),
-            0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, None, None,
+            0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, None, None,
         )  # fmt: skip
 
     def sample(self) -> dict[str, Any]:
@@ -248,7 +248,7 @@ class Station:
             "epoch": self._lease.epoch,
             "records": {
                 name: getattr(status, name)
-                for name in ("read", "scored", "written", "dead", "acknowledged", "suppressed", "dropped")
+                for name in ("read", "scored", "written", "dead", "acknowledged", "skipped", "suppressed", "dropped")
             },
             "lag": {"records": metrics.records(status.lag), "seconds": metrics.seconds(status.lag)},
             "in_flight": {"records": status.in_flight, "bytes": status.in_flight_bytes, "oldest": status.oldest},

@@ -14,7 +14,7 @@ class Scored:
     """`batch` holds the encoded results, each with the id, key and headers of the record that it answers.
 
     rows    for each result, the index of its record in the batch that was scored, ascending
-    errors  row of that batch → why there is no result
+    errors  row of that batch → why there is no result; a row that is in neither was skipped
     """
 
     batch: Batch

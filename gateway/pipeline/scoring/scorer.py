@@ -165,7 +165,7 @@ class Scorer:
 
     def _encode(self, batch: Batch, columns: Columns, answers: dict[str, Array]) -> Scored:
         if len(columns.errors) == len(batch):
-            return Scored(Batch((), ()), (), columns.errors)
+            return Scored(Batch((), ()), (), columns.faults())
         good = columns.good().joined(answers)
         try:
             encoded = self._encoder.encode(good)
@@ -173,7 +173,7 @@ class Scorer:
             # a field that is to be written and is not there: of the configuration's making, or of another version's
             raise Unavailable(f"the answer of model '{self._model}' cannot be written: {error.message}") from None
         rows: list[int] = columns.kept().tolist()
-        errors = columns.errors
+        errors = columns.faults()
         values = encoded.values
         whole = batch
         if encoded.errors:
@@ -182,7 +182,7 @@ class Scorer:
             values = taken(values, fine)
             rows = [rows[at] for at in fine]
             good = good.take(np.array(fine, np.intp))
-        if errors:
+        if len(rows) < len(batch):
             whole = batch.take(rows)
         headers = whole.headers
         if self._stamp:

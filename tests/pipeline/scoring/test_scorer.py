@@ -16,6 +16,7 @@ from pipeline.plant import on_loop
 from small_models import affine, model
 
 from gateway.codecs.records.columns import Columns, Decoder, Encoder, Field
+from gateway.codecs.records.envelope import Skipping
 from gateway.codecs.records.json import JsonDecoder
 from gateway.codecs.records.jsonencoder import JsonEncoder
 from gateway.codecs.records.mapping import Entry, Mapping, Pick
@@ -122,6 +123,20 @@ async def test_a_record_at_fault_costs_only_itself(tmp_path: Path) -> None:
         good = [n for n in range(20) if n not in scored.errors]
         assert list(scored.rows) == good
         assert answers(scored) == [(n, 5.0 * n) for n in good]
+
+
+@on_loop
+async def test_of_what_is_skipped_nothing_comes(tmp_path: Path) -> None:
+    async with site(tmp_path) as there:
+        decoder = Skipping(JsonDecoder((*MAPPING.fields(there.dataplane.resolve("m", "", "")[1]), Field("id"))))
+        for split in (None, Split("salt", [("2", 50), ("3", 50)])):
+            if split is not None:
+                there.splits.replace("m", split)
+            scored = await there.scorer(decoder=decoder).score(batch([record(0), None, b"{", record(3), None]))
+            assert (list(scored.rows), sorted(scored.errors)) == ([0, 3], [2])
+            assert [value["id"] for value in map(json.loads, scored.batch.values)] == [0, 3]
+        scored = await there.scorer(decoder=decoder).score(batch([None, None]))
+        assert (len(scored.batch), scored.errors) == (0, {})
 
 
 @on_loop
