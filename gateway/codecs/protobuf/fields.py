@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
+from gateway.core.varint import read
+
 #: fields of a message that are looked at one by one; one with more is protobuf's alone
 _MOST_FIELDS: Final = 4096
 
@@ -21,13 +23,13 @@ def split(body: bytes) -> tuple[bytes, list[memoryview] | None]:
             if at == len(body):
                 return b"".join(rest), tensors
             start = at
-            key, at = _varint(body, at)
+            key, at = read(body, at)
             kind = key & 7
             if kind == 2:
-                size, at = _varint(body, at)
+                size, at = read(body, at)
                 at += size
             elif kind == 0:
-                _, at = _varint(body, at)
+                _, at = read(body, at)
             elif kind in (1, 5):
                 at += 8 if kind == 1 else 4
             else:
@@ -48,29 +50,13 @@ def places(body: bytes) -> list[tuple[int, int]]:
     found: list[tuple[int, int]] = []
     at = 0
     while at < len(body):
-        key, at = _varint(body, at)
+        key, at = read(body, at)
         if key & 7 != 2:
             return []
-        size, at = _varint(body, at)
+        size, at = read(body, at)
         if key == _RAW_INPUT:
             found.append((at, at + size))
         elif found:
             return []
         at += size
     return found
-
-
-def _varint(data: bytes, at: int) -> tuple[int, int]:
-    """The number at that place, and the place after it. Raises IndexError, OverflowError."""
-    value = data[at]
-    at += 1
-    if value < 0x80:
-        return value, at
-    value &= 0x7F
-    for shift in range(7, 70, 7):
-        byte = data[at]
-        at += 1
-        value |= (byte & 0x7F) << shift
-        if byte < 0x80:
-            return value, at
-    raise OverflowError

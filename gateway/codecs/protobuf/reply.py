@@ -15,6 +15,7 @@ from gateway.codecs.wishes import Regions, ReplyForm, Shared, write_shared
 from gateway.core.infer import InferResponse
 from gateway.core.signature import Signature
 from gateway.core.tensor import BFLOAT16, NAME_OF
+from gateway.core.varint import encode as _number
 
 #: bytes of an output up to which a copy is cheaper than a view
 _BRIEF: Final = 4096
@@ -110,13 +111,3 @@ def _reply_head(size: int) -> bytes:
 def _field(number: int, content: bytes) -> bytes:
     """A length-delimited field."""
     return bytes((number << 3 | 2,)) + _number(len(content)) + content
-
-
-def _number(value: int) -> bytes:
-    """A varint of a number of at least 0."""
-    found = bytearray()
-    while value > 0x7F:
-        found.append(value & 0x7F | 0x80)
-        value >>= 7
-    found.append(value)
-    return bytes(found)

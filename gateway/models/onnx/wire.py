@@ -15,6 +15,7 @@ from stat import S_ISREG
 from types import TracebackType
 from typing import Final
 
+from gateway.core import varint
 from gateway.core.errors import InvalidArgument
 
 VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
@@ -92,27 +93,30 @@ class Wire:
                     position = base + match.end()
                     continue
             begin = position
-            tag, i = self._varint(window, i, begin)
-            number, kind = tag >> 3, tag & 7
-            if not 0 < number < 1 << 29:
-                raise self.malformed(f"field number {number}", begin)
+            try:
+                tag, i = varint.read(window, i)
+                number, kind = tag >> 3, tag & 7
+                if not 0 < number < 1 << 29:
+                    raise self.malformed(f"field number {number}", begin)
+                if kind == VARINT:
+                    value, i = varint.read(window, i)
+                    position = end = base + i
+                else:
+                    if kind == BYTES:
+                        length, i = varint.read(window, i)
+                    elif kind == FIXED32:
+                        length = 4
+                    elif kind == FIXED64:
+                        length = 8
+                    else:
+                        raise self.malformed(f"wire type {kind}", begin)
+                    value = base + i
+                    position = end = value + length
+            except (IndexError, OverflowError) as error:
+                raise self._no_number(error, begin) from None
             self._fields += 1
             if self._fields > MAX_FIELDS:
                 raise self.malformed(f"more than {MAX_FIELDS} fields", begin)
-            if kind == VARINT:
-                value, i = self._varint(window, i, begin)
-                position = end = base + i
-            else:
-                if kind == BYTES:
-                    length, i = self._varint(window, i, begin)
-                elif kind == FIXED32:
-                    length = 4
-                elif kind == FIXED64:
-                    length = 8
-                else:
-                    raise self.malformed(f"wire type {kind}", begin)
-                value = base + i
-                position = end = value + length
             if end > stop:
                 raise self.malformed(f"field {number} ends {end - stop} bytes after its message", begin)
             yield number, kind, value, end, begin
@@ -125,7 +129,10 @@ class Wire:
             if i < 0 or i + 20 > len(self._window):
                 self._fill(position)
                 i = 0
-            value, i = self._varint(self._window, i, position)
+            try:
+                value, i = varint.read(self._window, i)
+            except (IndexError, OverflowError) as error:
+                raise self._no_number(error, position) from None
             position = self._base + i
             yield value
 
@@ -163,35 +170,14 @@ class Wire:
             raise InvalidArgument(f"{self.name} cannot be read: {error.strerror}") from error
         self._base = position
 
-    def _varint(self, window: bytes, i: int, at: int) -> tuple[int, int]:
-        try:
-            value = window[i]
-            i += 1
-            if value < 0x80:
-                return value, i
-            value &= 0x7F
-            for shift in range(7, 70, 7):
-                byte = window[i]
-                i += 1
-                value |= (byte & 0x7F) << shift
-                if byte < 0x80:
-                    return value & 0xFFFFFFFFFFFFFFFF, i
-        except IndexError:
-            raise self.malformed("the file ends within a number", at) from None
-        raise self.malformed("a number of more than ten bytes", at)
-
-
-def varint(value: int) -> bytes:
-    out = bytearray()
-    while value > 0x7F:
-        out.append(value & 0x7F | 0x80)
-        value >>= 7
-    out.append(value)
-    return bytes(out)
+    def _no_number(self, error: Exception, at: int) -> InvalidArgument:
+        if isinstance(error, IndexError):
+            return self.malformed("the file ends within a number", at)
+        return self.malformed("a number of more than ten bytes", at)
 
 
 def field(number: int, content: bytes | int) -> bytes:
     """An encoded field: of a message, a text or a number."""
     if isinstance(content, int):
-        return varint(number << 3 | VARINT) + varint(content)
-    return varint(number << 3 | BYTES) + varint(len(content)) + content
+        return varint.encode(number << 3 | VARINT) + varint.encode(content)
+    return varint.encode(number << 3 | BYTES) + varint.encode(len(content)) + content

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from gateway.models.onnx.wire import BYTES, Span, Wire, field, varint
+from gateway.core import varint
+from gateway.models.onnx.wire import BYTES, Span, Wire, field
 
 if TYPE_CHECKING:
     from gateway.models.onnx.graph import Value, ZipMap
@@ -36,7 +37,7 @@ def splice(wire: Wire, zipmaps: Iterable[ZipMap], outputs: Iterable[Value]) -> b
             _append(outside, (start, end))
     # protobuf merges a message that is written in parts, in any order: what is rebuilt may stand at the end
     body = sum(len(piece) if isinstance(piece, bytes) else piece[1] - piece[0] for piece in inside)
-    return wire.join([*outside, varint(7 << 3 | BYTES) + varint(body), *inside])
+    return wire.join([*outside, varint.encode(7 << 3 | BYTES) + varint.encode(body), *inside])
 
 
 def _append(pieces: list[bytes | Span], piece: bytes | Span) -> None:

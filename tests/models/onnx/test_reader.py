@@ -14,7 +14,7 @@ from onnx import TensorProto, helper
 
 from gateway.core.errors import InvalidArgument
 from gateway.models.onnx.reader import read_graph
-from gateway.models.onnx.wire import Wire, field, runs, varint
+from gateway.models.onnx.wire import Wire, field, runs
 
 SAMPLES = sorted(Path(onnx.__file__).parent.glob("backend/test/data/*/*/model.onnx"))
 
@@ -219,9 +219,3 @@ def test_bulk_written_one_field_an_element_is_skipped(tmp_path: Path, make: Any)
                 left = [sum(1 for _ in wire.fields(span, runs(fixed32=7, varint=8, texts=9))) for span in attributes]
                 # name and type, and of the strings those of 100 bytes
                 assert sorted(left) == [2, 2, 10_002]
-
-
-@given(st.integers(0, 2**64 - 1))
-def test_varint_is_protobufs(value: int) -> None:
-    tensor = TensorProto(uint64_data=[value])
-    assert tensor.SerializeToString().endswith(varint(value))
