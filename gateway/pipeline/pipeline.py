@@ -12,6 +12,7 @@ from gateway.pipeline.policy import Policy
 from gateway.pipeline.scoring.scored import Scores
 from gateway.pipeline.side import Side
 from gateway.pipeline.status import Counters
+from gateway.pipeline.written import Written
 
 
 @dataclass(slots=True)
@@ -19,8 +20,6 @@ class Pipeline:
     """Belongs to the event loop.
 
     merges    batches of a lane may be written together
-    written   by lane: ids of records that were written and not acknowledged; if they come again, and are known to have
-              the same id then, they are not written again
     lag_seen  `time.monotonic()` when the input said so
     stalls    how often it was connected again for want of progress: where that is of no use (a lag that counts what
               is no record, say), it is done less and less often
@@ -38,9 +37,8 @@ class Pipeline:
     policy: Policy
     counters: Counters
     merges: bool
-    remembers: bool
+    written: Written
     model: Side
-    written: dict[str, set[str]] = field(default_factory=dict)
     sizes: dict[int, int] = field(default_factory=dict)
     lag: Mapping[str, Lag] = field(default_factory=dict)
     lag_seen: float = 0.0

@@ -24,6 +24,7 @@ from gateway.pipeline.scoring.scored import Scores
 from gateway.pipeline.session import Session
 from gateway.pipeline.side import Side, unexpected
 from gateway.pipeline.status import Counters, State, Status
+from gateway.pipeline.written import Written
 
 logger = logging.getLogger("sluice.streams")
 
@@ -68,7 +69,8 @@ class Runner:
             name, input, self._input, scorer, delivery, self._breaker, policy, counters,
             # in a transaction of the source's, each batch has its own, unless they are positions of one log
             merges=not bound or input.source.positions,
-            remembers=input.source.stable_ids and not bound,
+            # what is bound knows by its position
+            written=Written(stable=input.source.stable_ids and not bound),
             model=Side(name, "model", _Nothing(), backoff, counters),
         )  # fmt: skip
         self._session: Session | None = None

@@ -18,6 +18,7 @@ from gateway.core.errors import SluiceError
 from gateway.core.stream import Batch, Fenced, Token, at_fault
 from gateway.pipeline.delivery import Part
 from gateway.pipeline.fault import BOTH, EVERY, INPUT, Fault, Halted, Tripped
+from gateway.pipeline.fences import Fences
 from gateway.pipeline.flight import Flight
 from gateway.pipeline.flow import Flow
 from gateway.pipeline.lane import Lane
@@ -47,10 +48,7 @@ class Session:
         self.flow: Final = Flow(policy.batching, pipeline.input.source.depth)
         #: those with something in flight
         self.busy: Final[dict[str, Lane]] = {}
-        #: lanes that have another owner: the epoch that is over, and `time.monotonic()` when that was learnt
-        self._fenced: Final[dict[str, tuple[int, float]]] = {}
-        #: those of them that have not come back under a later epoch
-        self._missing: Final[set[str]] = set()
+        self._fences: Final = Fences()
         self._ended = asyncio.Event()
         self._stopping = False
         self._deadline: asyncio.TimerHandle | None = None
@@ -102,9 +100,9 @@ class Session:
     def _end_if_done(self) -> None:
         if self.busy or not (self._stopping or self.exhausted):
             return
-        if self._missing and not self._stopping:
+        if (missing := self._fences.missing) and not self._stopping:
             # what was dropped is still to be read, unless there is another owner: the input has to find out
-            self._end(Fault(Fenced(f"lane '{min(self._missing)}' has another owner"), INPUT))
+            self._end(Fault(Fenced(f"lane '{missing}' has another owner"), INPUT))
         self._ended.set()
 
     async def _settle(self) -> None:
@@ -124,15 +122,8 @@ class Session:
                 await _all(lane.acknowledging.task for lane in lanes)
         for lane in lanes:
             lane.cancel()
-            self._remember(lane)
+            self._pipeline.written.remember(lane.name, lane.flights)
             self._pipeline.counters.dropped += sum(flight.rows for flight in lane.flights)
-
-    def _remember(self, lane: Lane) -> None:
-        if not self._pipeline.remembers:
-            return
-        ids: set[str] = set().union(*(flight.written for flight in lane.flights))
-        if ids:
-            self._pipeline.written.setdefault(lane.name, set()).update(ids)
 
     # ---- reading
 
@@ -160,18 +151,16 @@ class Session:
 
     def _take_in(self, batch: Batch, token: Token) -> None:
         pipeline = self._pipeline
-        epoch, since = self._fenced.get(token.lane, (-1, 0.0))
         lane = self.busy.get(token.lane)
         if lane is not None and token.epoch < lane.epoch:
             pipeline.counters.dropped += len(batch)
             return
-        if token.epoch <= epoch:
+        if not self._fences.admit(token):
             pipeline.counters.dropped += len(batch)
-            if time.monotonic() - since > _GRACE:
+            if self._fences.age(token.lane) > _GRACE:
                 error = Fenced(f"the input still gives records of lane '{token.lane}', which has another owner")
                 self._end(Fault(error, BOTH))
             return
-        self._missing.discard(token.lane)
         flight = Flight.of(batch, token)
         pipeline.counters.read += flight.rows
         pipeline.counters.nbytes += flight.nbytes
@@ -209,7 +198,8 @@ class Session:
     async def score(self, flight: Flight) -> Scored:
         """Waits for a model that is not there. Raises Tripped, Fault."""
         pipeline = self._pipeline
-        batch = self._unwritten(flight)
+        pipeline.counters.suppressed += pipeline.written.leave_out(flight)
+        batch = flight.batch
         if not len(batch):
             return Scored(batch, ())
         side, tries = pipeline.model, 0
@@ -239,17 +229,6 @@ class Session:
         pipeline.sizes[size] = pipeline.sizes.get(size, 0) + 1
         return scored
 
-    def _unwritten(self, flight: Flight) -> Batch:
-        """Without the records that are known to be written. They are done with, and acknowledged with the rest."""
-        known = self._pipeline.written.get(flight.token.lane)
-        if known:
-            new = [row for row, name in enumerate(flight.batch.ids) if name not in known]
-            self._pipeline.counters.suppressed += flight.rows - len(new)
-            if len(new) < flight.rows:
-                flight.written.extend(known.intersection(flight.batch.ids))
-                flight.batch = flight.batch.take(new)
-        return flight.batch
-
     async def deliver(self, part: Part) -> None:
         await self._pipeline.delivery.deliver(part)
 
@@ -267,7 +246,7 @@ class Session:
         if crash is not None:
             crash.reach("after-ack")
         pipeline.input_side.succeeded()
-        pipeline.written.pop(flight.token.lane, None)
+        pipeline.written.forget(flight.token.lane)
         pipeline.counters.acknowledged += flight.read
         pipeline.progress = time.monotonic()
         pipeline.stalls = 0
@@ -288,8 +267,7 @@ class Session:
             return
         if isinstance(error, Fenced):
             if self.busy.get(lane.name) is lane:
-                self._fenced[lane.name] = lane.epoch, time.monotonic()
-                self._missing.add(lane.name)
+                self._fences.raise_at(lane.name, lane.epoch)
                 logger.info("stream %s: lane %s has another owner: %s", self._pipeline.name, lane.name, error.message)
                 self._drop(lane)
             return
