@@ -10,10 +10,14 @@ from typing import Final
 import numpy as np
 
 from gateway.codecs.records.charset import UNREADABLE
-from gateway.codecs.records.columns import TOMBSTONE, Columns, Field, Kind, rows_where
+from gateway.codecs.records.columns import Columns, Field, Kind, rows_where
+from gateway.codecs.records.copybook.counts import Counts, misfit
+from gateway.codecs.records.copybook.edited import shown_numbers
 from gateway.codecs.records.copybook.form import Conventions
 from gateway.codecs.records.copybook.gather import Group, groups, kind_of, wanted_field
-from gateway.codecs.records.copybook.layout import ABSENT, Leaf, RecordLayout
+from gateway.codecs.records.copybook.layout import RecordLayout
+from gateway.codecs.records.copybook.leaf import Leaf
+from gateway.codecs.records.copybook.placement import ABSENT
 from gateway.codecs.records.matrix import matrix, strings
 from gateway.core.tensor import Array
 
@@ -41,47 +45,20 @@ class CopybookDecoder:
         self._groups: Final = groups(layout, self.wanted)
         self._empty: Final = self._form.empty(layout, layout.most)
         self._moves: Final = lru_cache(maxsize=1024)(self._moved)
-        self._head: Final = max((self._start(leaf) + leaf.width for leaf in layout.counters), default=0)
+        self._counts: Final = Counts(layout, self._form)
 
     def decode(self, values: Sequence[bytes | None]) -> Columns:
         columns = Columns(len(values), {})
         if not self._layout.counters:
             self._read(columns, matrix(_fitting(values, self._empty.tobytes(), columns), self._layout.size))
             return columns
-        counts = self._counts(values, columns)
+        counts = self._counts.read(values, columns)
         self._read(columns, self._spread(values, counts, columns))
         for wanted in self.wanted:
-            if wanted.leaf.counter >= 0:
-                there = wanted.present(counts[:, wanted.leaf.counter]).reshape(columns.rows, *wanted.shape)
+            if wanted.leaf.varies:
+                there = wanted.present(counts).reshape(columns.rows, *wanted.shape)
                 self._limit(columns, wanted.name, there)
         return columns
-
-    def _start(self, leaf: Leaf) -> int:
-        return int(self._layout.place(self._layout.most).starts[leaf.order])
-
-    def _counts(self, values: Sequence[bytes | None], columns: Columns) -> Array:
-        """What the variable tables count, [rows, tables]; records whose counters cannot be read are blamed."""
-        layout, size = self._layout, self._head
-        head = self._empty[:size].tobytes()
-        heads = []
-        for row, value in enumerate(values):
-            if value is None or len(value) < size:
-                columns.blame(row, _misfit(value, max(size, layout.place(layout.least).size)))
-                value = head
-            heads.append(value[:size])
-        data = matrix(heads, size)
-        counts = np.empty((columns.rows, len(layout.counters)), np.int64)
-        for at, (leaf, least, most) in enumerate(zip(layout.counters, layout.least, layout.most, strict=True)):
-            part = np.ascontiguousarray(data[:, self._start(leaf) : self._start(leaf) + leaf.width])
-            found, bad = self._form.read(leaf, part)
-            found = found.astype(np.int64) * 10**-leaf.picture.scale
-            wrong = (found < least) | (found > most) if bad is None else (found < least) | (found > most) | bad
-            for row in rows_where(wrong):
-                holds = bad is not None and bool(bad[row])
-                what = f"holds {part[row].tobytes().hex()}" if holds else f"is {found[row]}"
-                columns.blame(row, f"field '{leaf.name}' {what}, expected the {least} to {most} of its table")
-            counts[:, at] = np.where(wrong, least, found)
-        return counts
 
     def _spread(self, values: Sequence[bytes | None], counts: Array, columns: Columns) -> Array:
         """[rows, size] with every table at its full length, so that all records have the same places."""
@@ -96,7 +73,7 @@ class CopybookDecoder:
             for row in rows:
                 value = values[row]
                 if value is None or len(value) != size:
-                    columns.blame(row, _misfit(value, size))
+                    columns.blame(row, misfit(value, size))
                 else:
                     fitting.append(row)
             part = matrix([values[row] or b"" for row in fitting], size)
@@ -147,6 +124,8 @@ class CopybookDecoder:
                             values[missing] = np.nan
             else:
                 values = self._texts(columns, group, part)
+                if group.parts[0][0].kind is Kind.NUMBER:
+                    values, valid = shown_numbers(columns, group.parts[0][0].name, values, count)
             values = values.reshape(count, columns.rows)
             for wanted, own in group.parts:
                 shape = (columns.rows, *wanted.shape)
@@ -171,7 +150,7 @@ class CopybookDecoder:
         """Blames records for what is no number; returns where a number is missing, [elements * rows]."""
         leaf, missing = group.leaf, None
         if self._form.blanks or leaf.blank_zero:
-            blank = bad & (part == self._form.charset.space).all(axis=1)
+            blank = bad & self._form.is_blank(leaf, part)
             bad = bad & ~blank
             if not leaf.blank_zero and blank.any():
                 missing = blank
@@ -192,17 +171,10 @@ def _fitting(values: Sequence[bytes | None], empty: bytes, columns: Columns) -> 
     fitting: list[bytes] = []
     for row, value in enumerate(values):
         if value is None or len(value) != size:
-            columns.blame(row, _misfit(value, size))
+            columns.blame(row, misfit(value, size))
             value = empty
         fitting.append(value)
     return fitting
-
-
-def _misfit(value: bytes | None, size: int) -> str:
-    if value is None:
-        return TOMBSTONE
-    what = "truncated" if len(value) < size else "too long"
-    return f"the record is {what}: it has {len(value)} bytes, expected {size}"
 
 
 def _scaled(leaf: Leaf, found: Array) -> Array:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from math import prod
 from typing import Any, Final
@@ -10,8 +11,9 @@ import numpy as np
 
 from gateway.codecs.records.columns import Columns, Encoded, pick
 from gateway.codecs.records.copybook.form import Conventions
-from gateway.codecs.records.copybook.layout import Leaf, RecordLayout
-from gateway.codecs.records.copybook.parser import Usage
+from gateway.codecs.records.copybook.item import Usage
+from gateway.codecs.records.copybook.layout import RecordLayout
+from gateway.codecs.records.copybook.leaf import Leaf
 from gateway.codecs.records.jsonencoder import column_of
 from gateway.codecs.records.matrix import rows_of
 from gateway.core.errors import InvalidArgument
@@ -102,24 +104,30 @@ class CopybookEncoder:
     def _numbers(self, leaf: Leaf, values: Array, there: Array, each: int, errors: dict[int, str]) -> Array:
         if values.dtype == object:
             raise InvalidArgument(f"field '{leaf.name}' is a number, but is to hold text")
-        if leaf.usage in (Usage.FLOAT, Usage.DOUBLE):
-            unscaled = values.astype(np.float64)
-        else:
-            unscaled = _unscaled(values, leaf.picture.scale)
-        limit = self._form.largest(leaf)
+        unscaled = values.astype(np.float64) if leaf.usage.floating else _unscaled(values, leaf.picture.scale)
         # an array that is not there for a table's unused elements is no error: they are not written
-        wrong = ~(np.abs(unscaled) <= limit) | (~there if each == 1 else False)
-        if not leaf.picture.signed:
-            wrong = wrong | (unscaled < 0)
+        wrong = ~self._fits(leaf, unscaled) | (~there if each == 1 else False)
         for at in np.flatnonzero(wrong & (there if each > 1 else True)).tolist():
             shown = values[at] if there[at] else "missing"
             sign = "" if leaf.picture.signed else "unsigned "
             errors.setdefault(at // each, f"field '{leaf.name}' is {shown}, expected {sign}{_form(leaf)}")
         safe = np.where(wrong, 0, unscaled)
-        kind = np.float64 if leaf.usage in (Usage.FLOAT, Usage.DOUBLE) else np.int64
+        kind = np.float64 if leaf.usage.floating else np.int64
         return self._form.write(leaf, safe.astype(kind))
 
+    def _fits(self, leaf: Leaf, unscaled: Array) -> Array:
+        least, most = self._form.bounds(leaf)
+        if unscaled.dtype.kind == "f" and not leaf.usage.floating and float(most) > most:
+            most = math.nextafter(float(most), 0)  # the next float64 is beyond what int64 holds
+        fits: Array = (unscaled >= least) & (unscaled <= most)
+        return fits
+
     def _texts(self, leaf: Leaf, values: Array, there: Array, each: int, errors: dict[int, str]) -> Array:
+        if leaf.picture.edited and values.dtype != object:
+            raise InvalidArgument(
+                f"field '{leaf.name}' ({leaf.where}) is an edited number, which is written as the text that it shows,"
+                " but is to hold numbers: expected a PICTURE of 9 or S9"
+            )
         blank = self._form.blank(leaf)
         texts = []
         for at, value in enumerate(values.tolist()):
@@ -151,6 +159,8 @@ def _unscaled(values: Array, scale: int) -> Array:
 
 
 def _form(leaf: Leaf) -> Any:
-    if leaf.usage in (Usage.FLOAT, Usage.DOUBLE):
+    if leaf.usage.floating:
         return f"a number that {leaf.usage.value} holds"
+    if leaf.usage.binary and leaf.usage is not Usage.BINARY:
+        return f"a number of {leaf.width} bytes"
     return f"at most {min(leaf.picture.digits, 18)} digits, {max(leaf.picture.scale, 0)} of them decimals"

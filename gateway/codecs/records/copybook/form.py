@@ -9,19 +9,25 @@ from typing import Final
 import numpy as np
 
 from gateway.codecs.records.charset import Charset, charset
-from gateway.codecs.records.copybook import numeric
-from gateway.codecs.records.copybook.layout import Leaf, RecordLayout
-from gateway.codecs.records.copybook.numeric import Floats, Numbers, Zoned
-from gateway.codecs.records.copybook.parser import Usage
+from gateway.codecs.records.copybook import floating, packed
+from gateway.codecs.records.copybook.binary import bounds, read_binary, write_binary
+from gateway.codecs.records.copybook.digits import Numbers
+from gateway.codecs.records.copybook.floating import Floats
+from gateway.codecs.records.copybook.item import Usage
+from gateway.codecs.records.copybook.layout import RecordLayout
+from gateway.codecs.records.copybook.leaf import Leaf
+from gateway.codecs.records.copybook.zoned import Zoned, read_national, write_national
 from gateway.core.errors import InvalidArgument
 from gateway.core.tensor import Array
 
 _NAMES: Final = {
     Usage.PACKED: "packed decimal",
+    Usage.UNSIGNED_PACKED: "packed decimal",
     Usage.DISPLAY: "zoned decimal",
-    Usage.BINARY: "binary number",
-    Usage.NATIVE: "binary number",
+    Usage.NATIONAL: "national decimal",
 }
+#: those whose sign is told apart
+_DECIMAL: Final = frozenset(_NAMES)
 
 
 @dataclass(frozen=True)
@@ -63,55 +69,77 @@ class Conventions:
         return "ieee-big" if self.floats == "ieee-big" else "ieee-little"
 
     def _order(self, usage: Usage) -> str:
-        if usage is Usage.BINARY:
+        if usage in (Usage.BINARY, Usage.FULL):
             return ">"
         return ">" if self.native == "big" or (not self.native and self.charset.ebcdic) else "<"
 
     def read(self, leaf: Leaf, part: Array) -> Numbers:
-        """[n, width] to n unscaled numbers and where there are none: see `numeric`."""
-        picture = leaf.picture
+        """[n, width] to n unscaled numbers and where there are none: see `digits`."""
+        digits, signed = leaf.picture.digits, leaf.picture.signed
         match leaf.usage:
             case Usage.DISPLAY:
-                return self.zoned.read(
-                    part, picture.digits, signed=picture.signed, leading=leaf.leading, separate=leaf.separate
-                )
+                return self.zoned.read(part, digits, signed=signed, leading=leaf.leading, separate=leaf.separate)
+            case Usage.NATIONAL:
+                return read_national(part, digits, signed=signed, leading=leaf.leading)
             case Usage.PACKED:
-                return numeric.read_packed(part, picture.digits, signed=picture.signed)
-            case Usage.BINARY | Usage.NATIVE:
-                return numeric.read_binary(part, signed=picture.signed, order=self._order(leaf.usage))
+                return packed.read_packed(part, digits, signed=signed)
+            case Usage.UNSIGNED_PACKED:
+                return packed.read_unsigned(part, digits)
+            case Usage.FLOAT | Usage.DOUBLE:
+                return floating.read_float(part, self._floats)
             case _:
-                return numeric.read_float(part, self._floats)
+                return read_binary(part, signed=signed, order=self._order(leaf.usage))
 
     def write(self, leaf: Leaf, values: Array) -> Array:
         """n numbers, int64 and unscaled but for floats, to [n, width]."""
-        picture = leaf.picture
+        written = self._written(leaf, values)
+        if leaf.blank_zero:
+            written[values == 0] = self._space(leaf)
+        return written
+
+    def _written(self, leaf: Leaf, values: Array) -> Array:
+        digits, signed = leaf.picture.digits, leaf.picture.signed
         match leaf.usage:
             case Usage.DISPLAY:
-                return self.zoned.write(
-                    values, picture.digits, signed=picture.signed, leading=leaf.leading, separate=leaf.separate
-                )
+                return self.zoned.write(values, digits, signed=signed, leading=leaf.leading, separate=leaf.separate)
+            case Usage.NATIONAL:
+                return write_national(values, digits, signed=signed, leading=leaf.leading)
             case Usage.PACKED:
-                return numeric.write_packed(values, picture.digits, signed=picture.signed)
-            case Usage.BINARY | Usage.NATIVE:
-                return numeric.write_binary(values, leaf.width, order=self._order(leaf.usage))
+                return packed.write_packed(values, digits, signed=signed)
+            case Usage.UNSIGNED_PACKED:
+                return packed.write_unsigned(values, digits)
+            case Usage.FLOAT | Usage.DOUBLE:
+                return floating.write_float(values, leaf.width, self._floats)
             case _:
-                return numeric.write_float(values, leaf.width, self._floats)
+                return write_binary(values, leaf.width, order=self._order(leaf.usage))
 
-    def largest(self, leaf: Leaf) -> float:
-        """No number beyond it can be written, unscaled for those with digits."""
-        picture = leaf.picture
-        if leaf.usage in (Usage.FLOAT, Usage.DOUBLE):
-            return numeric.largest_float(leaf.width, self._floats)
-        return 10.0 ** min(picture.digits, 18) - 1
+    def bounds(self, leaf: Leaf) -> tuple[float, float]:
+        """No number below or above them can be written; whole and unscaled for those with digits."""
+        if leaf.usage.floating:
+            most = floating.largest_float(leaf.width, self._floats)
+            return -most, most
+        if leaf.usage.binary and leaf.usage is not Usage.BINARY:
+            return bounds(leaf.width, signed=leaf.picture.signed)
+        whole: int = 10 ** min(leaf.picture.digits, 18) - 1
+        return (-whole if leaf.picture.signed else 0), whole
+
+    def is_blank(self, leaf: Leaf, part: Array) -> Array:
+        """[n, width] → which of them are blanks and nothing else."""
+        blank: Array = (part == self._space(leaf)).all(axis=1)
+        return blank
 
     def blank(self, leaf: Leaf) -> bytes:
         """What a leaf holds that nothing was written to: blanks, or zero."""
-        if leaf.picture.national:
-            return " ".encode("utf-16-be") * leaf.picture.size
         if not leaf.numeric:
-            return bytes([self.charset.space]) * leaf.width
-        kind = np.float64 if leaf.usage in (Usage.FLOAT, Usage.DOUBLE) else np.int64
+            return self._space(leaf).tobytes()
+        kind = np.float64 if leaf.usage.floating else np.int64
         return self.write(leaf, np.zeros(1, kind)).tobytes()
+
+    def _space(self, leaf: Leaf) -> Array:
+        """A blank leaf, [width]."""
+        if leaf.picture.national:
+            return np.frombuffer(" ".encode("utf-16-be") * (leaf.width // 2), np.uint8)
+        return np.full(leaf.width, self.charset.space, np.uint8)
 
     def empty(self, layout: RecordLayout, counts: tuple[int, ...]) -> Array:
         """A record to which nothing was written; of what is redefined, in its first meaning."""
@@ -125,6 +153,6 @@ class Conventions:
         return record
 
     def reason(self, leaf: Leaf, data: bytes) -> str:
-        signed = "" if leaf.picture.signed or leaf.usage not in (Usage.DISPLAY, Usage.PACKED) else "an unsigned "
-        kind = f"{signed or 'a '}{_NAMES.get(leaf.usage, 'number')}"
+        signed = "" if leaf.picture.signed or leaf.usage not in _DECIMAL else "an unsigned "
+        kind = f"{signed or 'a '}{_NAMES.get(leaf.usage, 'binary number')}"
         return f"holds {data[:32].hex()}, which is not {kind} of {leaf.picture.digits} digits"

@@ -10,8 +10,8 @@ from typing import Any, Final
 import numpy as np
 
 from gateway.codecs.records.columns import Field, Kind
-from gateway.codecs.records.copybook.layout import Leaf, RecordLayout
-from gateway.codecs.records.copybook.parser import Usage
+from gateway.codecs.records.copybook.layout import RecordLayout
+from gateway.codecs.records.copybook.leaf import Leaf
 from gateway.core.errors import InvalidArgument
 from gateway.core.tensor import Array
 
@@ -30,9 +30,11 @@ class Wanted:
     shape: tuple[int, ...]
 
     def present(self, counts: Array) -> Array:
-        """[rows] of what its variable table counts → which elements each record has, [rows, elements]."""
-        outer = self.elements // prod(self.leaf.dims[1:])
-        there: Array = outer < counts[:, None]
+        """[rows, tables] of what the variable tables count → which elements each record has, [rows, elements]."""
+        there = np.ones((len(counts), len(self.elements)), np.bool_)
+        for index, counter in zip(np.unravel_index(self.elements, self.leaf.dims), self.leaf.counters, strict=True):
+            if counter >= 0:
+                there &= index < counts[:, counter, None]
         return there
 
 
@@ -88,6 +90,8 @@ def wanted_field(layout: RecordLayout, field: Field) -> Wanted:
     every = np.arange(prod(leaf.dims)).reshape(leaf.dims)
     elements = np.asarray(every[subscript]) if subscript else every
     found = kind_of(leaf)
+    if field.kind is Kind.NUMBER and leaf.picture.edited and not leaf.numeric:
+        found = Kind.NUMBER
     fits = field.kind in (found, Kind.ANY) or (field.kind is Kind.NUMBER and found is Kind.INTEGER)
     if not fits:
         raise InvalidArgument(f"field '{field.name}' is of kind {found.value}, but is wanted as {field.kind.value}")
@@ -99,6 +103,6 @@ def wanted_field(layout: RecordLayout, field: Field) -> Wanted:
 def kind_of(leaf: Leaf) -> Kind:
     if not leaf.numeric:
         return Kind.STRING
-    if leaf.usage in (Usage.FLOAT, Usage.DOUBLE) or leaf.picture.scale > 0:
+    if leaf.usage.floating or leaf.picture.scale > 0:
         return Kind.NUMBER
     return Kind.INTEGER if leaf.picture.digits - leaf.picture.scale <= 18 else Kind.NUMBER

@@ -11,6 +11,8 @@ from gateway.core.errors import InvalidArgument
 _REPEATED: Final = re.compile(r"(.)\((\d{1,6})\)")
 _NUMERIC: Final = re.compile(r"(S?)(P*)(9*)(?:V(P*)(9*))?(P*)")
 _EDITED: Final = re.compile(r"[ABX90PVZ*+,./$£€-]+(?:CR|DB)?[+-]?")
+#: a number that is shown: no letters, and at least one place for a digit
+_SHOWN: Final = re.compile(r"(?=.*(?:[9Z*]|[+$£€-]{2}))[B90PVZ*+,./$£€-]+(?:CR|DB)?[+-]?")
 #: what a record of 18 MB would need; more is a mistyped copybook
 MAX_SIZE: Final = 1 << 24
 
@@ -22,6 +24,7 @@ class Picture:
     numeric   digits stand in it, and it has a value: else it is text, as an edited number is
     scale     decimals behind the point that is not stored; negative where zeros before it are not
     national  two bytes a character
+    edited    text that shows a number, ``ZZ9.99-``
     """
 
     size: int
@@ -30,6 +33,7 @@ class Picture:
     digits: int = 0
     scale: int = 0
     national: bool = False
+    edited: bool = False
 
 
 def parse_picture(text: str) -> Picture:
@@ -50,7 +54,7 @@ def parse_picture(text: str) -> Picture:
     size = len(symbols) - symbols.count("V") - symbols.count("P")
     if size < 1:
         raise InvalidArgument(f"PICTURE '{text}' has no characters that are stored")
-    return Picture(size)
+    return Picture(size, edited=_SHOWN.fullmatch(symbols) is not None)
 
 
 def _number(

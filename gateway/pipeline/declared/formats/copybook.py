@@ -35,13 +35,17 @@ class Copybook(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     def layout(self, target: Target) -> Any:
         from gateway.codecs.records.copybook.layout import RecordLayout
+        from gateway.codecs.records.copybook.library import Library
 
+        file = target.folder / self.copybook
         return RecordLayout.read(
             target.read(self.copybook).decode("utf-8", "replace"),
             record=self.record,
             format=self.source,
             replacing=self.replacing or None,
             slide=self.slide,
+            name=file.name,
+            texts=Library(file.parent),
         )
 
     def conventions(self) -> Any:
@@ -51,7 +55,7 @@ class Copybook(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class CopybookDecode(Copybook, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Records of a COBOL copybook: PIC X, 9, S9, V, COMP to COMP-5, OCCURS, DEPENDING ON, REDEFINES."""
+    """Records of a COBOL copybook; what of COBOL is read is listed in docs/copybooks.md."""
 
     documents: ClassVar[bool] = False
 

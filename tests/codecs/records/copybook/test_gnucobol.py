@@ -12,8 +12,9 @@ from gateway.codecs.records.columns import Columns, Field
 from gateway.codecs.records.copybook.decoder import CopybookDecoder
 from gateway.codecs.records.copybook.encoder import CopybookEncoder
 from gateway.codecs.records.copybook.form import Conventions
-from gateway.codecs.records.copybook.layout import Leaf, RecordLayout
-from gateway.codecs.records.copybook.parser import Usage
+from gateway.codecs.records.copybook.item import Usage
+from gateway.codecs.records.copybook.layout import RecordLayout
+from gateway.codecs.records.copybook.leaf import Leaf
 from gateway.core.framing import Fixed, Rdw
 from gateway.core.tensor import Array
 
