@@ -18,26 +18,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from copying import Copying
 from kafka_sides import until
 
 from adapters.kafka.input import KafkaInput
 from adapters.kafka.output import KafkaOutput
 from adapters.kafka.settings import KafkaSink, KafkaSource
-from gateway.core.stream import Batch, Context
+from gateway.core.stream import Context
 from gateway.pipeline.policy import Backoff, Batching, Errors, Policy
 from gateway.pipeline.runner import Runner
-from gateway.pipeline.scoring.scored import Scored
 
 ROOT = Path(__file__).parents[1]
-
-
-class Copying:
-    """Stands where a model does."""
-
-    answers = "copying"
-
-    async def score(self, batch: Batch) -> Scored:
-        return Scored(batch, range(len(batch)))
 
 
 def copier(address: str, source: str, target: str, pipeline: str, *, exactly: bool, rows: int = 50) -> Runner:

@@ -31,6 +31,11 @@ class Link:
         self._wire.check()
         return self._wire
 
+    @property
+    def blocked(self) -> str:
+        """Why the broker takes no messages at present; "" where it does, or there is none."""
+        return self._wire.blocked if self._wire is not None else ""
+
     async def renew(self) -> Wire:
         """A new connection; the one before is closed. Raises Transient."""
         await self.close()

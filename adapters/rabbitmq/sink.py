@@ -17,7 +17,7 @@ from adapters.rabbitmq.frames import END
 from adapters.rabbitmq.link import Link
 from adapters.rabbitmq.publication import Publication
 from adapters.rabbitmq.settings import RabbitInput, RabbitOutput
-from adapters.rabbitmq.wire import CHANNEL
+from adapters.rabbitmq.wire import CHANNEL, Wire
 from gateway.core.crashpoint import crash
 from gateway.core.stream import Context, DataError, DeadLetter, Headers, Rows, Sink, Transient
 
@@ -83,8 +83,6 @@ class RabbitSink:
 
     async def write(self, rows: Rows, dead: Sequence[DeadLetter] = ()) -> None:
         wire = self._link.wire
-        if wire.blocked:
-            raise Transient(f"the broker takes no messages: {wire.blocked}")
         if self._settings.dead_letters == "record":
             rows = Rows(dead_letter.records(rows.batch), rows.source)
         batch = rows.batch
@@ -97,21 +95,33 @@ class RabbitSink:
         routes = self._routes(rows, wanted)
         publication = Publication(batch.ids, dict(zip(wanted, routes, strict=True)))
         try:
+            await wire.writable()
             for messages in self._messages(rows, wire.frame_max, publication):
                 wire.send(messages)
                 await wire.writable()
             if crash is not None:
                 crash.reach("before-commit")
-            while not await publication.over(self._settings.confirm_seconds):
-                if not wire.blocked:
-                    await self._link.close()
-                    raise Transient(f"the broker has not confirmed a batch within {self._settings.confirm_seconds:g} s")
+            await self._confirmed(wire, publication)
             self._judge(rows, publication)
         except BaseException:
             publication.give_up()
             self._remember(key, batch.ids, publication)
             raise
         self._had.pop(key, None)
+
+    @property
+    def held(self) -> str:
+        """Waited for here, and not by another try: what was published on a connection that the broker has stopped to
+        read comes out of it later, and would be there twice."""
+        return self._link.blocked
+
+    async def _confirmed(self, wire: Wire, publication: Publication) -> None:
+        """Raises Transient."""
+        limit = self._settings.confirm_seconds
+        while not await publication.over(limit):
+            if not wire.blocked_within(limit):
+                await self._link.close()
+                raise Transient(f"the broker has not confirmed a batch within {limit:g} s")
 
     async def close(self) -> None:
         await self._link.close()

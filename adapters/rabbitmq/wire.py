@@ -10,9 +10,11 @@ connection.blocked.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import struct
 from collections.abc import Callable
+from math import inf
 from typing import Any, Final, cast
 
 from pamqp import commands, frame
@@ -38,13 +40,16 @@ class Wire(Frames):
         super().__init__(address)
         self._settings: Final = settings
         self.lost: Transient | None = None
+        #: why the broker takes no messages at present
         self.blocked = ""
+        self._relieved = -inf
         self.on_lost: Callable[[Transient], None] = ignore
         self._transport: asyncio.Transport | None = None
         self._turn: Final = asyncio.Lock()
         self._answer: asyncio.Future[Frame] | None = None
         self._gone: Final[asyncio.Future[None]] = self._loop.create_future()
         self._writable: asyncio.Future[None] | None = None
+        self._unblocked: asyncio.Future[None] | None = None
         self._heartbeat = 0.0
         self._timer: asyncio.TimerHandle | None = None
         self._spoke = self._heard
@@ -99,10 +104,14 @@ class Wire(Frames):
         return self._frame_max
 
     async def writable(self) -> None:
-        """Waits while too much that was sent has not left yet."""
-        if self._writable is not None:
-            await asyncio.shield(self._writable)
+        """Waits while too much that was sent has not left yet, or the broker takes no messages."""
+        while (obstacle := self._writable or self._unblocked) is not None:
+            await asyncio.shield(obstacle)
         self.check()
+
+    def blocked_within(self, seconds: float) -> bool:
+        """Whether the broker took no messages at some time of the last seconds."""
+        return bool(self.blocked) or self._loop.time() - self._relieved < seconds
 
     def hold(self, still: bool) -> None:
         """Stops reading, so that the broker stops sending; and goes on."""
@@ -115,13 +124,13 @@ class Wire(Frames):
     async def close(self) -> None:
         if self._transport is None:
             return
-        if self.lost is None:
-            try:
-                async with asyncio.timeout(2):
-                    await self.call(commands.Connection.Close(200, "done", 0, 0))
-            except (TimeoutError, Transient):
-                pass
-        self._lose(Transient("the connection was closed"))
+        try:
+            if self.lost is None:
+                with contextlib.suppress(TimeoutError, Transient):
+                    async with asyncio.timeout(2):
+                        await self.call(commands.Connection.Close(200, "done", 0, 0))
+        finally:  # also for who is cancelled meanwhile
+            self._lose(Transient("the connection was closed"))
         await self._gone
 
     # what asyncio calls
@@ -158,16 +167,24 @@ class Wire(Frames):
                     )
                 )
             case commands.Connection.Blocked():
-                self.blocked = method.reason or "low on resources"
-                logger.warning("%s takes no messages: %s", self._address, self.blocked)
+                self.blocked = f"{self._address} takes no messages: {method.reason or 'low on resources'}"
+                logger.warning("%s", self.blocked)
+                self._unblocked = self._unblocked or self._loop.create_future()
             case commands.Connection.Unblocked():
-                self.blocked = ""
                 logger.info("%s takes messages again", self._address)
+                self._unblock()
             case commands.Channel.Flow():
                 self.send(frame.marshal(commands.Channel.FlowOk(method.active), CHANNEL))
             case Frame():
                 if self._answer is not None and not self._answer.done():
                     self._answer.set_result(method)
+
+    def _unblock(self) -> None:
+        self.blocked = ""
+        self._relieved = self._loop.time()
+        if self._unblocked is not None and not self._unblocked.done():
+            self._unblocked.set_result(None)
+        self._unblocked = None
 
     def _lose(self, error: Transient) -> None:
         """Says once to everybody who waits that it is over."""
@@ -178,6 +195,7 @@ class Wire(Frames):
             if self._answer is not None and not self._answer.done():
                 self._answer.set_exception(error)
             self.resume_writing()
+            self._unblock()
             self.on_lost(error)
         if self._transport is not None and not self._transport.is_closing():
             self._transport.close()

@@ -87,8 +87,9 @@ class Delivery:
 
     @property
     def waits(self) -> bool:
-        """A side that it writes to is being connected again."""
-        return self._side.broken or (self._dead_side is not None and self._dead_side.broken)
+        """A side that it writes to is being connected again, or says why it waits."""
+        sides = [side for side in (self._side, self._dead_side) if side is not None]
+        return any(side.broken or side.held for side in sides)
 
     async def deliver(self, part: Part) -> None:
         """Returns when all of it is durable. Raises Fenced, Tripped, Halted; Fault where all has to be read again."""

@@ -156,8 +156,8 @@ class Runner:
     async def _turn(self) -> bool:
         """One connected time; whether it was the last. A failure is waited for, and told."""
         try:
-            if not await self._undisturbed(self._connect()):
-                return False
+            if not await self._undisturbed(self._connect()) or self._stopping or self._paused:
+                return False  # also where that was said in the moment in which it was connected
             self._session = Session(self._pipeline)
             self._state = "running"
             await self._session.run()

@@ -36,7 +36,7 @@ class Side:
     """Belongs to the event loop. `name` is "input", "output" or "dead letters".
 
     patience  seconds that a connection may take, 0 for ever
-    reason    why it is not used at present, "" while all is well
+    reason    why it is not used at present, or keeps those who use it waiting; "" while all is well
     """
 
     def __init__(
@@ -54,7 +54,7 @@ class Side:
         self._counters: Final = counters
         self._patience: Final = patience
         self.backoff: Final = Backoff(policy)
-        self.reason = ""
+        self._reason = ""
         self._told = ""
         self._connected = False
         self._touched = False
@@ -69,6 +69,17 @@ class Side:
     @property
     def broken(self) -> bool:
         return not self._connected
+
+    @property
+    def held(self) -> str:
+        """Of an output that is Holding."""
+        return str(getattr(self._connector, "held", ""))
+
+    @property
+    def reason(self) -> str:
+        if self._reason or not self.held:
+            return self._reason
+        return f"{self.name}: {self.held}"
 
     async def connect(self) -> None:
         """Unless it is. Raises SluiceError.
@@ -91,7 +102,7 @@ class Side:
             self._counters.reconnects += 1
         self.generation += 1
         self._connected = True
-        self.reason = ""
+        self._reason = ""
         self._ready.set()
 
     async def ready(self) -> None:
@@ -136,7 +147,7 @@ class Side:
     async def wait(self, error: SluiceError) -> None:
         """As long as the backoff says."""
         delay = self.backoff.failed(error)
-        self.reason = f"{self.name}: {error.message}"
+        self._reason = f"{self.name}: {error.message}"
         if self.backoff.failures == 1 or self.reason != self._told:
             logger.warning("stream %s waits: %s", self._pipeline, self.reason)
         self._told = self.reason
@@ -147,7 +158,7 @@ class Side:
         if self.backoff.failures:
             logger.info("stream %s goes on: its %s works again", self._pipeline, self.name)
             self.backoff.succeeded()
-            self.reason = ""
+            self._reason = ""
 
     def broke(self) -> None:
         """It has to be connected again before it is used again."""

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from pipeline.plant import Doubler, Plant, on_loop, policy, until
 
-from adapters.memory import Faults
+from adapters.memory import Faults, MemoryInput
 from gateway.core.errors import InvalidArgument, Unavailable
 from gateway.core.stream import Credit, Token
 from gateway.pipeline.policy import Breaker
@@ -105,6 +105,24 @@ async def test_a_drain_before_the_start_and_one_while_it_cannot_connect() -> Non
     assert status.reason == f"input: topic '{plant.source.name}' is not there"
     runner.drain()
     await asyncio.wait_for(task, 5)
+
+
+@pytest.mark.parametrize("wish", ["drain", "pause"])
+@on_loop
+async def test_a_wish_of_the_moment_in_which_it_is_connected_is_heard(
+    monkeypatch: pytest.MonkeyPatch, wish: str
+) -> None:
+    plant = Plant(ends=False)
+    runner = plant.runner(policy())
+    connect = MemoryInput.connect
+
+    async def connected(self: MemoryInput) -> None:
+        await connect(self)
+        runner.drain() if wish == "drain" else runner.pause("a moment")
+
+    monkeypatch.setattr(MemoryInput, "connect", connected)
+    async with running(runner):
+        await until(lambda: runner.status().state in ("stopped", "paused"))
 
 
 @on_loop

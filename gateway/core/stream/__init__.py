@@ -11,7 +11,7 @@ from gateway.core.stream.delivery import Delivery, Guarantee, guarantee
 from gateway.core.stream.errors import DataError, Fenced, OutcomeUnknown, Transient, at_fault
 from gateway.core.stream.input import Credit, Input, Lag, Lagging, Source, Token
 from gateway.core.stream.message import DeadLetter, Headers, Message
-from gateway.core.stream.output import Ability, Output, PositionStore, Rows, Sink
+from gateway.core.stream.output import Ability, Holding, Output, PositionStore, Rows, Sink
 
 __all__ = [
     "Ability",
@@ -26,6 +26,7 @@ __all__ = [
     "Fenced",
     "Guarantee",
     "Headers",
+    "Holding",
     "Input",
     "Lag",
     "Lagging",

@@ -72,6 +72,15 @@ class Output(Protocol):
     async def close(self) -> None: ...
 
 
+class Holding(Protocol):
+    """An output that the other side may ask to wait, though nothing has failed: it is short of memory, say."""
+
+    @property
+    def held(self) -> str:
+        """Why a write that is under way waits, and one that begins would; "" where nothing keeps it."""
+        ...
+
+
 class PositionStore(Protocol):
     """An output that fences lanes and may store their positions: asked before anything of a lane is read."""
 

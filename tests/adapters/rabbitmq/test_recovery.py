@@ -13,7 +13,7 @@ from servers.fixtures import serving
 from servers.proxy import Proxy
 from servers.rabbitmq import RabbitMQ
 
-from gateway.core.stream import Batch, Credit, Fenced, Rows, Token, Transient
+from gateway.core.stream import Credit, Fenced, Transient
 
 MANY = [b"%d" % n for n in range(1500)]
 
@@ -44,28 +44,6 @@ def test_ended_in_the_middle(own_rabbitmq: RabbitMQ, queues: tuple[str, str], en
     # some twice: the broker does not confirm acknowledgements, and forgets those that were not on its disk
     assert set(own_rabbitmq.bodies(taken)) == set(MANY)
     assert own_rabbitmq.depth(given) == 0
-
-
-@pytest.mark.parametrize("kind", ["classic"])
-def test_a_broker_that_is_short_of_memory(own_rabbitmq: RabbitMQ, queues: tuple[str, str]) -> None:
-    async def run() -> None:
-        async with connected(sink(own_rabbitmq.url, queues[1], confirm_seconds=0.5)) as out:
-            first = Rows(Batch(["1"], [b"1"]), Token("l", 1, 1))
-            await out.write(first)
-            await asyncio.to_thread(own_rabbitmq.control, "set_vm_memory_high_watermark", "absolute", "1")
-            # it says so to those who publish; what was on its way is confirmed when it can be
-            writing = asyncio.create_task(out.write(Rows(Batch(["2"], [b"2"]), Token("l", 1, 2))))
-            await until(lambda: bool(out._link.wire.blocked))
-            with pytest.raises(Transient, match="takes no messages: low on memory"):
-                await out.write(Rows(Batch(["3"], [b"3"]), Token("l", 1, 3)))
-            assert not writing.done()
-            await asyncio.to_thread(own_rabbitmq.control, "set_vm_memory_high_watermark", "0.6")
-            await writing
-            await until(lambda: not out._link.wire.blocked)
-            await out.write(Rows(Batch(["3"], [b"3"]), Token("l", 1, 3)))
-
-    uvloop.run(run())
-    assert own_rabbitmq.bodies(queues[1]) == [b"1", b"2", b"3"]
 
 
 @pytest.mark.parametrize("kind", ["classic"])
