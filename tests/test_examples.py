@@ -53,6 +53,13 @@ def test_each_is_told_of_with_what_holds(models: tuple[Path, HeldOut], tmp_path:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_mistyped_output_is_asked_about(place: Place) -> None:
+    text = (place.folder / "topic.yaml").read_text().replace("output_probability[1]", "output_probabilty[1]")
+    (place.folder / "topic.yaml").write_text(text)
+    said = "benign (the record's output_probabilty[1]; or is the model's output_probability meant?)"
+    assert said in place.sluice("validate", "topic.yaml").stdout
+
+
 def test_their_own_tests(place: Place) -> None:
     tested = [name for name in FILES if (EXAMPLES / name.replace(".yaml", ".test.yaml")).exists()]
     assert len(tested) == 3

@@ -43,5 +43,10 @@ def _expression(text: str) -> Getter:
     try:
         search: Getter = jmespath.compile(text).search
     except jmespath.exceptions.JMESPathError as error:
-        raise InvalidArgument(f"expression '{text}' is not JMESPath: {error}") from None
+        raise InvalidArgument(f"expression '{text}' is not JMESPath: {_said(error)}") from None
     return search
+
+
+def _said(error: Exception) -> str:
+    """Without the picture of the expression, which takes several lines."""
+    return str(error).partition("\n")[0].removeprefix("Invalid jmespath expression: ").rstrip(":").strip()

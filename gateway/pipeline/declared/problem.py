@@ -45,4 +45,6 @@ class StreamError(SettingsError):
 def nearest(name: str, known: Collection[str]) -> str:
     """A hint behind an unknown name: the known one that looks most like it, else all of them."""
     close = get_close_matches(name, known, 1, 0.6)
-    return f", did you mean '{close[0]}'?" if close else f", expected one of {', '.join(known) or 'none'}"
+    if close:
+        return f", did you mean '{close[0]}'?"
+    return f", expected one of {', '.join(known)}" if known else ", expected none"

@@ -47,18 +47,28 @@ class _Pick(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 def expand(references: Iterable[str]) -> list[str]:
-    """Folders become the streams in them. Raises StreamError for a folder without any."""
+    """Folders become the streams in them; the tests beside streams are left out. Raises StreamError for a folder
+    without any, and where there is nothing but tests."""
+    references = list(references)
+    streams = [reference for reference in references if not _is_test(Path(reference))]
+    if references and not streams:
+        place = Place(references[0], 0)
+        raise StreamError([Problem(place, "", "is a test of a stream: name the stream's own file")])
     found: list[str] = []
-    for reference in references:
+    for reference in streams:
         path = Path(reference)
         if not path.is_dir():
             found.append(reference)
             continue
-        files = sorted(f for f in path.iterdir() if f.suffix in _SUFFIXES and not f.stem.endswith(TESTS))
+        files = sorted(f for f in path.iterdir() if f.suffix in _SUFFIXES and not _is_test(f))
         if not files:
             raise StreamError([Problem(Place(reference, 0), "", "the folder has no stream, expected *.yaml in it")])
         found += map(str, files)
     return found
+
+
+def _is_test(path: Path) -> bool:
+    return path.stem.endswith(TESTS) and not path.is_dir()
 
 
 def read_all(references: Iterable[str], environ: Mapping[str, str]) -> list[Stream]:

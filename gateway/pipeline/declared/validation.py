@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Protocol
 
@@ -92,9 +93,16 @@ def _written(stream: Stream, signature: Signature) -> tuple[str, ...]:
     """A field of the record and an output of the model look alike: whoever mistypes one sees it here."""
     records = set(carried(stream, signature))
     return tuple(
-        f"{name} ({'the record' if source in records else 'the model'}'s {source})"
+        f"{name} ({'the record' if source in records else 'the model'}'s {source}"
+        f"{_mistaken(source, signature) if source in records else ''})"
         for name, source in sources(stream.encode).items()
     )
+
+
+def _mistaken(source: str, signature: Signature) -> str:
+    """Asks, where a field of the record looks like an output of the model."""
+    close = get_close_matches(source.partition("[")[0], signature.outputs, 1, 0.8)
+    return f"; or is the model's {close[0]} meant?" if close else ""
 
 
 def _check(stream: Stream, signature: Signature) -> list[Problem]:

@@ -222,7 +222,9 @@ class TestReferences:
         Path("f").mkdir()
         for name in ("b.yaml", "a.yml", "a.test.yaml", "notes.txt"):
             Path("f", name).write_text(GOOD)
-        assert expand(["f", "x.yaml"]) == ["f/a.yml", "f/b.yaml", "x.yaml"]
+        assert expand(["f", "x.yaml", "x.test.yaml"]) == ["f/a.yml", "f/b.yaml", "x.yaml"]
+        with pytest.raises(StreamError, match=r"a\.test\.yaml: is a test of a stream: name the stream's own file"):
+            expand(["f/a.test.yaml"])
         Path("g").mkdir()
         with pytest.raises(StreamError, match="the folder has no stream"):
             expand(["g"])
