@@ -16,6 +16,10 @@ class Position(NamedTuple):
     offset: int
     partitions: int
 
+    def __str__(self) -> str:
+        """As dead letters tell it."""
+        return f"up to offset {self.offset} of {self.lane}, group {self.group}"
+
     @property
     def lane(self) -> str:
         return lane_of(self.topic, self.partition)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
+import socket
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
@@ -18,7 +19,7 @@ from gateway.app.run import OTHER_FILES, allow_files, tidy
 from gateway.app.security import Security
 from gateway.app.stop import Stop, end
 from gateway.app.streamset import StreamSet
-from gateway.core.errors import SluiceError
+from gateway.core.errors import SluiceError, Unavailable
 from gateway.pipeline.declared.spec import Stream
 from gateway.protocols.admin import admin_app, streams_routes
 from gateway.protocols.http.listener import Listener, bind
@@ -42,13 +43,21 @@ def run(settings: Settings, references: Sequence[str], streams: Sequence[Stream]
         return runner.run(serve(settings, references, streams))
 
 
+def _bound(settings: Settings) -> socket.socket:
+    try:
+        return bind(settings.admin_host, settings.streams_port)
+    except Unavailable as error:
+        port = settings.streams_port
+        raise Unavailable(f"{error.message}; another one may be set: --set streams_port={port + 1}") from error
+
+
 async def serve(settings: Settings, references: Sequence[str], streams: Sequence[Stream]) -> int:
     began = time.perf_counter()
     stop = Stop()
     stop.listen()
     async with AsyncExitStack() as stack:
         # bound before anything is loaded: a port that is taken is known at once
-        socket = stack.enter_context(bind(settings.admin_host, settings.streams_port))
+        listening = stack.enter_context(_bound(settings))
         await asyncio.to_thread(_own, Path(settings.state))
         security = Security(settings, admin_token(settings))
         await security.enter(stack)
@@ -59,13 +68,13 @@ async def serve(settings: Settings, references: Sequence[str], streams: Sequence
         doorman = security.admin(routes)
         service = Service(admin_app(routes, doorman), limits=ports.limits(settings), doorman=doorman)
         tls = ports.tls(settings) if settings.tls.admin else None
-        await ports.start(stack, Listener(service, socket, tls=tls, drain_timeout=1.0))
+        await ports.start(stack, Listener(service, listening, tls=tls, drain_timeout=1.0))
         if await stop.unless(found.start(stack)):
             settle_memory()
             stop.set_ready(True)
             logger.info(
                 "ready in %.2f s: %d streams, admin on %s:%d",
-                time.perf_counter() - began, len(streams), *socket.getsockname()[:2],
+                time.perf_counter() - began, len(streams), *listening.getsockname()[:2],
             )  # fmt: skip
             asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, _reload_soon, found, stack)
             await _run(found, stop)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+
 import click
 
 
@@ -19,6 +21,8 @@ def command(context: click.Context, once: bool, http_port: int, grpc_port: int, 
         return 0
     from gateway.demo import run
 
+    _end_as_by_control_c()
+
     return run(once=once, http_port=http_port, grpc_port=grpc_port, admin_port=admin_port)
 
 
@@ -33,4 +37,11 @@ def streams(once: bool, port: int, records: int) -> int:
     """
     from gateway.demo.streams import run
 
+    _end_as_by_control_c()
     return run(once=once, port=port, records=records)
+
+
+def _end_as_by_control_c() -> None:
+    """By SIGTERM, and when the terminal is closed, too: the servers that it has started end with it."""
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.default_int_handler)

@@ -1,7 +1,11 @@
 from __future__ import annotations
 
 import io
+import os
 import re
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 from rich.console import Console
@@ -47,3 +51,33 @@ def test_what_is_not_installed_is_left_out(tmp_path: Path) -> None:
             return False
 
     assert "nothing is not installed here: left out" in told(tmp_path, Missing)
+
+
+def test_ended_by_sigterm_it_leaves_nothing_behind(tmp_path: Path) -> None:
+    code = (
+        "import functools, sys; import gateway.demo.streams as demo; from gateway.cli import main;"
+        "demo.run = functools.partial(demo.run, systems=());"
+        f"sys.argv[1:] = ['demo', 'streams', '--port', '{free_port()}', '--records', '1000']; main()"
+    )
+    command, environment = [sys.executable, "-c", code], os.environ | {"PYTHONPATH": str(Path.cwd())}
+    with subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, text=True) as demo:
+        assert demo.stdout
+        assert any(line.startswith("Running on") for line in demo.stdout)
+        config = tmp_path / ".sluice" / "demo-streams" / "sluice.yaml"
+        (child,) = _children(str(config))
+        demo.send_signal(signal.SIGTERM)
+        assert demo.wait(30) == 0
+    assert _children(str(config)) == []
+    assert not Path("/proc", child).exists()
+
+
+def _children(argument: str) -> list[str]:
+    """The processes that were started with it."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            if argument in path.read_bytes().decode(errors="replace").split("\0"):
+                found.append(path.parent.name)
+        except OSError:
+            continue
+    return found

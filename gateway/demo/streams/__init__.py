@@ -74,7 +74,8 @@ def _flows(stack: ExitStack, folder: Path, systems: Sequence[type[System]], cons
     flows: list[Flow] = [LentRows(folder), Mainframe(folder)]
     for kind in systems:
         if not kind.installed():
-            console.print(f"{kind.name} is not installed here: left out")
+            sought = f" (looked for {kind.sought})" if kind.sought else ""
+            console.print(f"{kind.name} is not installed here{sought}: left out")
             continue
         console.print(f"Starting {kind.name} …")
         system = stack.enter_context(kind())

@@ -31,6 +31,8 @@ class System:
     """``with`` starts it and ends it. `address` is what streams are told; `installed` is asked first."""
 
     name: ClassVar[str]
+    #: where it is looked for, for whoever has it elsewhere
+    sought: ClassVar[str] = ""
     #: who runs it where the demo runs as root, "" for whoever runs the demo
     user: ClassVar[str] = ""
 
@@ -191,6 +193,7 @@ class Kafka(System):
     """Of a distribution in KAFKA_HOME, or of the jars that this project's tests install."""
 
     name = "kafka"
+    sought = "java and KAFKA_HOME, /opt/kafka or /usr/share/kafka"
 
     @staticmethod
     def jars() -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ctypes
+import os
 import socket
 import ssl
 import struct
@@ -47,7 +48,8 @@ def bind(host: str, port: int, *, shared: bool = False) -> socket.socket:
     try:
         return socket.create_server((host, port), family=family, backlog=BACKLOG, reuse_port=shared)
     except (OSError, OverflowError) as error:
-        reason = error.strerror if isinstance(error, OSError) else error
+        # create_server adds the address once more to its text
+        reason = os.strerror(error.errno) if isinstance(error, OSError) and error.errno else error
         raise Unavailable(f"cannot listen on {host}:{port}: {reason}") from error
 
 
