@@ -9,8 +9,9 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from adapters.files.blocks import Blocks
 from adapters.files.folder import REDRIVEN, Found
-from gateway.core.framing import Fixed, Framer, Lines, Rdw
+from gateway.core.framing import Bdw, Fixed, Framer, Lines, Rdw
 from gateway.core.stream import DataError, Transient
 
 #: bytes of a broken record that its dead letter keeps
@@ -20,6 +21,7 @@ LEAST: Final = 64 << 10
 BLOCK: Final = 1 << 20
 #: bytes around a record, at most: a line end, a descriptor
 FRAME: Final = 4
+_LOST: Final = "what follows in the file cannot be told apart"
 _BLANK: Final = re.compile(rb"(?:\r?\n)*")
 
 
@@ -44,7 +46,9 @@ class Reading:
         self._path: Final = folder / found.name
         self._framer: Final = framer
         self._limit: Final = limit
+        self._blocks: Final = Blocks() if isinstance(framer, Bdw) else None
         self._file = -1
+        self._size = found.size
         self.digest = ""
         self.offset = 0
         self.ordinal = 0
@@ -59,6 +63,9 @@ class Reading:
         while block := os.pread(self._file, BLOCK, at):
             digest.update(block)
             at += len(block)
+        if self._blocks is not None:
+            self._blocks.find(self._file, at)
+            self._size = self._blocks.size
         self._check()
         self.digest = digest.hexdigest()
 
@@ -78,9 +85,9 @@ class Reading:
         most = self._limit + FRAME
         want = min(max(int(self._mean * rows * 1.1), LEAST), max(nbytes, 1), most)
         while True:
-            data = os.pread(self._file, want, self.offset)
+            data = self._read(want)
             self._check()
-            final = self.offset + len(data) >= self.found.size
+            final = self.offset + len(data) >= self._size
             piece = self._split(data, final, rows)
             if piece is None and want >= most:
                 piece = self._beyond()
@@ -93,12 +100,14 @@ class Reading:
         try:
             values, size = self._framer.split(data, final=False, limit=rows)
             faults: dict[int, str] = {}
+            if not values and final and self._blocks is not None and self._blocks.fault:
+                return self._broken(f"{self._blocks.fault}; {_LOST}")
             if not values and final:
                 values, size = self._framer.split(data, final=True, limit=rows)
                 if isinstance(self._framer, (Fixed, Rdw)) and values:
                     faults = {0: f"the file ends in the middle of a record, {len(data)} bytes after its beginning"}
         except DataError as error:
-            return self._broken(f"{error.message}; what follows in the file cannot be told apart")
+            return self._broken(f"{error.message}; {_LOST}")
         if not values and not final:
             return None
         if values:
@@ -106,7 +115,19 @@ class Reading:
         offset = self.offset + size
         if not final or size < len(data):
             offset = self._blank(offset)
-        return Piece(values, faults, self.ordinal, offset, offset >= self.found.size)
+        if values and not self.offset and not faults and type(self._framer) is Rdw and _is_block(values[0]):
+            faults = {0: "it is several records with descriptors of their own: is the file in blocks, `records: bdw`?"}
+        end = offset >= self._size and not (self._blocks is not None and self._blocks.fault)
+        return Piece(values, faults, self.ordinal, offset, end)
+
+    def _read(self, size: int) -> bytes:
+        if self._blocks is not None:
+            return self._blocks.read(self._file, size, self.offset)
+        return os.pread(self._file, size, self.offset)
+
+    def _where(self) -> int:
+        """The place in the file of what is read next."""
+        return self.offset if self._blocks is None else self._blocks.place(self._file, self.offset)
 
     def _blank(self, offset: int) -> int:
         """Beyond empty lines, so that the last record's piece is known to be the last."""
@@ -122,9 +143,9 @@ class Reading:
 
     def _broken(self, reason: str) -> Piece:
         """The rest of the file as one record, which will be a dead letter."""
-        head = os.pread(self._file, KEPT, self.offset)
-        where = f"at byte {self.offset} of {self.found.size}: {reason}"
-        return Piece([head], {0: where}, self.ordinal, self.found.size, True)
+        head = os.pread(self._file, KEPT, self._where())
+        where = f"at byte {self._where()} of {self.found.size}: {reason}"
+        return Piece([head], {0: where}, self.ordinal, self._size, True)
 
     def _beyond(self) -> Piece:
         """A record that is too long. Of lines, the next one begins after the next line end."""
@@ -149,3 +170,12 @@ class Reading:
                 f"{self._path} has changed while it was read: its producer must write under another name and rename, or"
                 " stable_seconds must be longer"
             )
+
+
+def _is_block(value: bytes) -> bool:
+    """The value is nothing but records behind one another, each with its descriptor."""
+    try:
+        values, end = Rdw().split(value, final=False)
+    except DataError:
+        return False
+    return len(values) > 1 and end == len(value)

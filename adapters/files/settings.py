@@ -10,9 +10,9 @@ import msgspec
 from msgspec import Meta
 
 from gateway.core.errors import InvalidArgument
-from gateway.core.framing import Fixed, Framer, Lines, Rdw, Whole
+from gateway.core.framing import Bdw, Fixed, Framer, Lines, Rdw, Whole
 
-Framing = Literal["lines", "fixed", "rdw", "whole"]
+Framing = Literal["lines", "fixed", "rdw", "bdw", "whole"]
 
 
 class FilesInput(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -24,7 +24,8 @@ class FilesInput(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         Framing,
         Meta(
             description="Where a record ends: `lines`, `fixed` (of `length` bytes), `rdw` (record descriptor words, as"
-            " RECFM=V) or `whole` (the file is one record)."
+            " RECFM=V and VS), `bdw` (these in blocks with descriptors, as RECFM=VB and VBS) or `whole` (the file is"
+            " one record)."
         ),
     ] = "lines"
     length: Annotated[int, Meta(description="Bytes of a record, for `records: fixed`.", ge=0)] = 0
@@ -91,7 +92,7 @@ class FilesOutput(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         ),
     ] = "{stem}.jsonl"
     records: Annotated[
-        Literal["lines", "fixed", "rdw"], Meta(description="How records are put one after the other.")
+        Literal["lines", "fixed", "rdw", "bdw"], Meta(description="How records are put one after the other.")
     ] = "lines"
     length: Annotated[int, Meta(description="Bytes of a record, for `records: fixed`.", ge=0)] = 0
     growing: Annotated[
@@ -144,5 +145,7 @@ def framer(where: str, records: Framing, length: int, quote: str) -> Framer:
             return Fixed(length)
         case "rdw":
             return Rdw()
+        case "bdw":
+            return Bdw()
         case "whole":
             return Whole()

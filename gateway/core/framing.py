@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Final, Protocol
 
 from gateway.core.errors import InvalidArgument
@@ -117,43 +117,89 @@ class Fixed:
 class Rdw:
     """Variable records as IBM's RECFM=V: two bytes of length, big-endian and with the four of the descriptor, two of 0.
 
-    Format: z/OS DFSMS Using Data Sets, "Format-V records". Block descriptors and spanned records (RECFM=VB, VS) are
-    what a transfer in binary mode with RDW leaves out.
+    Spanned records (RECFM=VS) are read: their segments say in the third byte whether they are the first, the last or
+    one between. Format: z/OS DFSMS Using Data Sets, "Format-V records".
     """
 
     HEAD: Final = 4
 
     def split(self, data: bytes, *, final: bool, limit: int | None = None) -> Split:
         values: list[bytes] = []
-        at, size = 0, len(data)
-        while at + self.HEAD <= size:
-            if len(values) == limit:
-                return values, at
-            length = data[at] << 8 | data[at + 1]
-            if length < self.HEAD or data[at + 2] or data[at + 3]:
+        segments: list[bytes] = []
+        at, end, size = 0, 0, len(data)
+        while at + self.HEAD <= size and len(values) != limit:
+            length, control = data[at] << 8 | data[at + 1], data[at + 2]
+            if length < self.HEAD or control > _BETWEEN or data[at + 3] or (control >= _LAST) != bool(segments):
                 if values:
-                    return values, at  # these first: the next call says what is wrong
-                raise DataError(
-                    f"the record descriptor word is {data[at : at + 4].hex()}, expected a length of at least 4 and"
-                    " 0000: are these variable records, and without block descriptors?"
-                )
+                    return values, end  # these first: the next call says what is wrong
+                raise DataError(_descriptor(data[at : at + 4], bool(segments)))
             if at + length > size:
                 break
-            values.append(data[at + self.HEAD : at + length])
+            value = data[at + self.HEAD : at + length]
             at += length
-        if final and at < size and len(values) != limit:
-            values.append(data[at + self.HEAD :])
-            at = size
-        return values, at
+            if control:
+                segments.append(value)
+                if control != _LAST:
+                    continue
+                value, segments = b"".join(segments), []
+            values.append(value)
+            end = at
+        if final and end < size and len(values) != limit:
+            values.append(b"".join([*segments, data[at + self.HEAD :]]))
+            end = size
+        return values, end
 
     def join(self, values: Sequence[bytes]) -> bytes:
-        parts: list[bytes] = []
+        return b"".join(self._records(values))
+
+    def _records(self, values: Sequence[bytes]) -> Iterator[bytes]:
         for at, value in enumerate(values):
             length = len(value) + self.HEAD
             if length > 0x7FFF:
                 raise DataError(f"a record of {len(value)} bytes is beyond the 32,763 of a variable record", at)
-            parts.append(length.to_bytes(2, "big") + b"\0\0" + value)
-        return b"".join(parts)
+            yield length.to_bytes(2, "big") + b"\0\0" + value
+
+
+#: segments of a spanned record; the first one is 1
+_LAST: Final = 2
+_BETWEEN: Final = 3
+
+
+def _descriptor(head: bytes, open: bool) -> str:
+    """What is wrong with a record descriptor word. `open`: a spanned record has begun."""
+    length, control = head[0] << 8 | head[1], head[2]
+    if length >= Rdw.HEAD and control <= _BETWEEN and not head[3]:
+        kind = "goes on with a segment" if control >= _LAST else "begins"
+        before = "a spanned record has not ended" if open else "none has begun"
+        return f"the record descriptor word is {head.hex()}, with which a record {kind}, but {before}"
+    return (
+        f"the record descriptor word is {head.hex()}, expected a length of at least 4, and 0000 or 0100 to 0300 of a"
+        " spanned record: are these variable records, and without block descriptors?"
+    )
+
+
+class Bdw(Rdw):
+    """The same in blocks (RECFM=VB, VBS), each behind a descriptor of its length.
+
+    `split` is given what lies in the blocks, without their descriptors: where a block ends cannot be told from within.
+    """
+
+    #: bytes of a block, at most
+    BLOCK: Final = 32760
+
+    def join(self, values: Sequence[bytes]) -> bytes:
+        blocks: list[bytes] = []
+        block: list[bytes] = []
+        size = self.HEAD
+        for at, record in enumerate(self._records(values)):
+            if len(record) + self.HEAD > self.BLOCK:
+                raise DataError(f"a record of {len(record) - 4} bytes is beyond the 32,752 of a block", at)
+            if size + len(record) > self.BLOCK:
+                blocks += [size.to_bytes(2, "big"), b"\0\0", *block]
+                block, size = [], self.HEAD
+            block.append(record)
+            size += len(record)
+        return b"".join([*blocks, size.to_bytes(2, "big"), b"\0\0", *block]) if block else b"".join(blocks)
 
 
 class Whole:

@@ -74,7 +74,7 @@ def test_a_truncated_end_is_given_to_the_decoder() -> None:
     assert Rdw().split(b"\0\x06\0\0ab\0\x09\0\0c", final=True) == ([b"ab", b"c"], 11)
 
 
-@pytest.mark.parametrize("head", [b"\0\3\0\0", b"\0\6\1\0", b"\0\6\0\1"])
+@pytest.mark.parametrize("head", [b"\0\3\0\0", b"\0\6\4\0", b"\0\6\0\1", b"\0\6\2\0"])
 def test_a_descriptor_that_cannot_be(head: bytes) -> None:
     good = b"\0\x05\0\0a"
     assert Rdw().split(good + head, final=True) == ([b"a"], 5)
