@@ -89,21 +89,14 @@ class SqlInput:
             layout.column(name, "columns")
         extra = (settings.transaction,) if settings.mode == "cursor" else ()
         records = Records(settings, layout, dialect, extra)
-        self._expected, self._layout = records.fields, layout
         # Of texts and bytes nobody knows how long they are before some were read.
         self._width = FIRST_WIDTH if records.wide else 8 * len(records.fields)
         if settings.mode == "cursor":
             self._taking = await Cursor.take_over(settings, records, dialect, pool, self._context)
-            return
-        place = await self._place(pool, layout, records)
-        if settings.mode == "anti-join":
-            self._taking = AntiJoin(settings, place, records, pool)
-        elif settings.mode == "lease":
-            self._taking = Loan(settings, place, records, pool)
-        elif dialect.skips_locked:
-            self._taking = Claim(settings, place, records, pool, ordered=self._ordered)
         else:
-            self._taking = Look(settings, place, records, pool)
+            self._taking = _way(settings, await self._place(pool, layout, records), records, pool)
+        # Only of a table that is as it should be: a status column by another name is no field for good.
+        self._expected, self._layout = records.fields, layout
 
     async def _place(self, pool: Pool, layout: Layout, records: Records) -> Place:
         settings, dialect = self._settings, self._dialect
@@ -218,6 +211,16 @@ class SqlInput:
         if self._pool is not None:
             await self._pool.close()
             self._pool = None
+
+
+def _way(settings: InputSettings, place: Place, records: Records, pool: Pool) -> Taking:
+    if settings.mode == "anti-join":
+        return AntiJoin(settings, place, records, pool)
+    if settings.mode == "lease":
+        return Loan(settings, place, records, pool)
+    if place.dialect.skips_locked:
+        return Claim(settings, place, records, pool, ordered=settings.mode == "outbox")
+    return Look(settings, place, records, pool)
 
 
 async def _renewed(taken: Taken) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import asyncpg
 from sqlalchemy.exc import SQLAlchemyError
@@ -35,6 +35,11 @@ _TYPES = """
 
 class PostgreSQLConnection(Connection):
     errors = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError)
+
+    def __init__(self, driver: Any, limit: float) -> None:
+        super().__init__(driver, limit)
+        #: columns that were copied to → the numbers of their types
+        self.copied: dict[str, tuple[int, ...]] = {}
 
     @property
     def alive(self) -> bool:
@@ -89,6 +94,8 @@ class PostgreSQL(Dialect):
                 database=address.database,
                 ssl=_tls(address),
                 timeout=limits.connect,
+                # What COPY goes by is not looked up again without our noticing.
+                max_cached_statement_lifetime=0,
                 server_settings={"application_name": purpose[:60], "TimeZone": "UTC", "DateStyle": "ISO"},
             )
         except (*PostgreSQLConnection.errors, TimeoutError) as error:
@@ -179,6 +186,7 @@ class PostgreSQL(Dialect):
 
     async def insert(self, connection: Connection, layout: Layout, columns: Mapping[str, Sequence[Any]]) -> None:
         made = [self.values(layout.columns[name], column) for name, column in columns.items()]
+        await self._unchanged(connection, layout, list(columns))
         copy = connection.driver.copy_records_to_table(
             layout.name,
             records=zip(*made, strict=True),
@@ -190,6 +198,18 @@ class PostgreSQL(Dialect):
         except (TypeError, ValueError, OverflowError) as error:
             # What the driver says of a value that the column's type cannot hold; not of which.
             raise DataError(f"table '{layout.name}': {error}") from error
+
+    async def _unchanged(self, connection: Connection, layout: Layout, names: Sequence[str]) -> None:
+        """COPY sends bytes of the types that the driver saw at its first, and a column of another type would take them
+        for its own: a number's for a time's. From here to the end of the transaction they cannot change.
+
+        Asks for no right to read. Raises Transient, after which another connection is taken.
+        """
+        looked = f"SELECT {self.names(names)} FROM {self.table(layout.name, layout.schema)}"
+        statement = await connection.run(connection.driver.prepare(looked, name=""))
+        types = tuple(attribute.type.oid for attribute in statement.get_attributes())
+        if cast(PostgreSQLConnection, connection).copied.setdefault(looked, types) != types:
+            raise Transient(f"table '{layout.name}': its columns have other types than when the stream was connected")
 
     async def upsert(
         self, connection: Connection, layout: Layout, match: Sequence[str], columns: Mapping[str, Sequence[Any]]
