@@ -3,29 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from typing import Any
 
 import pytest
-from pipeline.plant import Doubler, Plant, on_loop, policy, until
+from pipeline.plant import Doubler, Plant, on_loop, policy, running, until
 
 from adapters.memory import Faults, MemoryInput
 from gateway.core.errors import InvalidArgument, Unavailable
-from gateway.core.stream import Credit, Token
 from gateway.pipeline.policy import Breaker
 from gateway.pipeline.runner import Runner
 from gateway.pipeline.session import Session
-
-
-@asynccontextmanager
-async def running(runner: Runner) -> AsyncIterator[asyncio.Task[None]]:
-    task = asyncio.ensure_future(runner.run())
-    try:
-        yield task
-    finally:
-        runner.drain(5)
-        await task
 
 
 @on_loop
@@ -243,135 +229,6 @@ async def test_attempts_at_a_model_may_have_an_end() -> None:
     assert len(plant.results()) == 20
 
 
-class Stuck:
-    """An output whose writes never end, for one lane."""
-
-    def __init__(self, inner: Any, lane: str) -> None:
-        self._inner = inner
-        self._lane = lane
-        self.sink = inner.sink
-        self.stuck = True
-        self.connects = 0
-
-    async def connect(self) -> None:
-        self.connects += 1
-        await self._inner.connect()
-
-    async def write(self, rows: Any, dead: Any = ()) -> None:
-        if self.stuck and rows.source.lane.endswith(self._lane):
-            await asyncio.Event().wait()
-        await self._inner.write(rows, dead)
-
-    async def close(self) -> None:
-        await self._inner.close()
-
-
-@on_loop
-async def test_a_lane_that_gets_nowhere_has_both_sides_connected_again_less_and_less_often() -> None:
-    plant = Plant(ends=False)
-    output = Stuck(plant.output(), "/1")
-    errors = {"stalled": 0.02, "settle": 0.01}
-    runner = Runner(plant.name, plant.input(), output, plant.graveyard(), Doubler(), policy(rows=10, errors=errors))
-    async with running(runner):
-        plant.put(50, lanes=2)
-        for _ in range(200):  # the other lane gets on all the time
-            plant.source.put([], "0")
-            await asyncio.sleep(0.001)
-            if output.connects >= 4:
-                break
-        assert 3 <= output.connects <= 6
-        output.stuck = False
-        await until(lambda: len(plant.results()) == 50)
-    assert plant.verdict().exact
-
-
-class Cancelling:
-    """Connectors whose driver now and then cancels what is waited for, as one does that closes a shared connection."""
-
-    def __init__(self, inner: Any) -> None:
-        self._inner = inner
-        self.cancels = 5
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._inner, name)
-
-    async def _perhaps(self) -> None:
-        if self.cancels:
-            self.cancels -= 1
-            future = asyncio.get_running_loop().create_future()
-            future.cancel()
-            await future
-
-    async def connect(self) -> None:
-        await self._perhaps()
-        await self._inner.connect()
-
-    async def read(self, credit: Any) -> Any:
-        await self._perhaps()
-        return await self._inner.read(credit)
-
-    async def ack(self, token: Any) -> None:
-        await self._perhaps()
-        await self._inner.ack(token)
-
-    async def write(self, rows: Any, dead: Any = ()) -> None:
-        await self._perhaps()
-        await self._inner.write(rows, dead)
-
-
-@pytest.mark.parametrize("side", ["input", "output", "dead"])
-@on_loop
-async def test_what_a_driver_cancels_is_tried_again(side: str) -> None:
-    plant = Plant()
-    plant.put(200, lanes=2, poison=9)
-    sides: dict[str, Any] = {"input": plant.input(), "output": plant.output(), "dead": plant.graveyard()}
-    cancelling = sides[side] = Cancelling(sides[side])
-    await Runner(plant.name, *sides.values(), Doubler(), policy(rows=10)).run()
-    assert not cancelling.cancels
-    assert plant.verdict().sound
-
-
-@on_loop
-async def test_a_slow_model_is_given_its_time() -> None:
-    plant = Plant()
-    plant.put(20)
-    scorer = Doubler()
-    scorer.before = lambda: asyncio.sleep(0.2)
-    runner = plant.runner(policy(rows=10, errors={"stalled": 0.02}), scorer)
-    await runner.run()
-    assert plant.verdict().exact
-    assert runner.status().reconnects == 0
-
-
-@on_loop
-async def test_no_progress_without_work_is_no_stall() -> None:
-    plant = Plant(ends=False)
-    plant.put(10)
-    runner = plant.runner(policy(errors={"stalled": 0.02}))
-    async with running(runner):
-        await until(lambda: runner.status().acknowledged == 10)
-        await asyncio.sleep(0.2)
-        assert runner.status().reconnects == 0
-
-
-@on_loop
-async def test_an_error_that_no_adapter_should_raise_is_waited_for_like_others() -> None:
-    plant = Plant()
-    plant.put(40)
-    scorer = Doubler()
-    broken = [ZeroDivisionError("oops"), KeyError("x")]
-
-    async def before() -> None:
-        if broken:
-            raise broken.pop()
-
-    scorer.before = before
-    runner = plant.runner(policy(rows=10), scorer)
-    await runner.run()
-    assert plant.verdict().exact
-    assert runner.status().state == "finished"
-
-
 def test_parts_that_do_not_go_together_are_refused() -> None:
     plant = Plant(ability="stores_offsets")
     with pytest.raises(InvalidArgument, match="lanes is 2, expected 1"):
@@ -392,73 +249,6 @@ def test_parts_that_do_not_go_together_are_refused() -> None:
 )
 def test_says_what_holds(ability: str, said: str) -> None:
     assert str(Plant(ability=ability).runner(policy()).guarantee).startswith(said)
-
-
-@on_loop
-async def test_lag_is_that_of_the_input() -> None:
-    plant = Plant(ends=False, writing=Faults(write=1.0))
-    plant.put(70, lanes=2)
-    runner = plant.runner(policy(rows=10, rows_in_flight=20))
-    task = asyncio.ensure_future(runner.run())
-    await until(lambda: bool(runner.status().lag))
-    assert sum(lag.records or 0 for lag in runner.status().lag.values()) == 70
-    await until(lambda: runner.status().in_flight == 20)
-    assert (runner.status().oldest or 0) > 0
-    assert runner.status().progress is None
-    task.cancel()
-    await asyncio.gather(task, return_exceptions=True)
-
-
-class Hanging:
-    """A connector of a system that takes connections, and says nothing."""
-
-    def __init__(self, inner: Any) -> None:
-        self._inner = inner
-        self.source = inner.source
-        self.hangs = True
-        self.closed = 0
-
-    async def connect(self) -> None:
-        if self.hangs:
-            await asyncio.Event().wait()
-        await self._inner.connect()
-
-    async def read(self, credit: Credit) -> Any:
-        return await self._inner.read(credit)
-
-    async def ack(self, token: Token) -> None:
-        await self._inner.ack(token)
-
-    async def close(self) -> None:
-        self.closed += 1
-        await self._inner.close()
-
-
-@on_loop
-async def test_a_connection_that_hangs_keeps_nobody_from_stopping() -> None:
-    plant = Plant()
-    source = Hanging(plant.input())
-    runner = Runner(plant.name, source, plant.output(), plant.graveyard(), Doubler(), policy())
-    task = asyncio.ensure_future(runner.run())
-    await asyncio.sleep(0.02)
-    runner.drain(0)
-    await asyncio.wait_for(task, 5)
-    assert source.closed == 1
-
-
-@on_loop
-async def test_a_connection_that_hangs_is_tried_again() -> None:
-    plant = Plant()
-    plant.put(10)
-    source = Hanging(plant.input())
-    errors = {"stalled": 0.02}
-    runner = Runner(plant.name, source, plant.output(), plant.graveyard(), Doubler(), policy(errors=errors))
-    task = asyncio.ensure_future(runner.run())
-    await until(lambda: runner.status().retries >= 2)
-    assert runner.status().reason == "input: no connection within 0.02 s"
-    source.hangs = False
-    await task
-    assert plant.verdict().exact
 
 
 @on_loop
