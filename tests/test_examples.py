@@ -13,6 +13,7 @@ import pytest
 from servers.kafka import Topics
 from servers.postgresql import Databases
 from servers.rabbitmq import Queues
+from servers.redis import Streams
 from servers.server import until
 from streaming import Place, running
 
@@ -24,7 +25,11 @@ from gateway.store.contract import State
 
 EXAMPLES = Path(__file__).parents[1] / "examples" / "streams"
 FILES = sorted(path.name for path in EXAMPLES.glob("*.yaml") if not path.name.endswith(".test.yaml"))
-ENVIRON = {"DATABASE": "postgresql://u:p@localhost/d", "BROKER": "amqp://u:p@localhost/"}
+ENVIRON = {
+    "DATABASE": "postgresql://u:p@localhost/d",
+    "BROKER": "amqp://u:p@localhost/",
+    "REDIS": "redis://u:p@localhost/0",
+}
 
 
 @pytest.fixture(scope="module")
@@ -167,3 +172,15 @@ def test_rpc(place: Place, models: tuple[Path, HeldOut], rabbitmq: Queues) -> No
             assert {key: answer["patient"] for key, answer in found.items()} == {"c0": "P0", "c1": "P1", "c2": "P2"}
     finally:
         rabbitmq.delete(queue, unasked, dead, answers)
+
+
+def test_redis(place: Place, models: tuple[Path, HeldOut], redis: Streams) -> None:
+    names = "measurements", "diagnoses", "measurements-dead"
+    try:
+        redis.add(names[0], [*(message(models[1], row) for row in range(3)), b"broken"])
+        with running(place, "redis.yaml", REDIS=redis.url):
+            until(lambda: len(redis.bodies("diagnoses")) == 3, what="3 results")
+            until(lambda: len(redis.bodies("measurements-dead")) == 1, what="the dead letter")
+            assert [json.loads(body)["patient"] for body in redis.bodies("diagnoses")] == ["P0", "P1", "P2"]
+    finally:
+        redis.delete(*names)

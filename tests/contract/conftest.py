@@ -10,6 +10,7 @@ from contract.memory import (
     memory_transactional,
 )
 from contract.rabbitmq import rabbitmq_input, rabbitmq_output
+from contract.redis import redis_input, redis_plain, redis_transactional
 from contract.sql import (
     mariadb_input,
     mariadb_insert,
@@ -41,6 +42,9 @@ __all__ = [
     "postgresql_results",
     "rabbitmq_input",
     "rabbitmq_output",
+    "redis_input",
+    "redis_plain",
+    "redis_transactional",
     "sqlite_input",
     "sqlite_insert",
     "sqlite_results",

@@ -15,6 +15,7 @@ INPUTS = [
     "kafka_input",
     "files_input",
     "rabbitmq_input",
+    "redis_input",
     "postgresql_input",
     "mariadb_input",
     "sqlite_input",

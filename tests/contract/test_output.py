@@ -16,6 +16,8 @@ OUTPUTS = [
     "kafka_transactional",
     "files_output",
     "rabbitmq_output",
+    "redis_plain",
+    "redis_transactional",
     "postgresql_results",
     "mariadb_results",
     "sqlite_results",

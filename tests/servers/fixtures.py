@@ -6,6 +6,7 @@ That of the run is what an environment variable points at, else one of the run's
     SLUICE_TEST_MARIADB      mysql://user:password@host:port/database
     SLUICE_TEST_RABBITMQ     amqp://user:password@host:port/
     SLUICE_TEST_KAFKA        host:port
+    SLUICE_TEST_REDIS        redis://user:password@host:port/database
 
 Not installed: the tests that need it are skipped, and the run ends with a list of them; with CI=true they fail.
 """
@@ -79,6 +80,8 @@ kafka = of_the_run("kafka", "Topics", "Kafka")
 own_kafka = of_the_file("kafka", "Kafka")
 rabbitmq = of_the_run("rabbitmq", "Queues", "RabbitMQ")
 own_rabbitmq = of_the_file("rabbitmq", "RabbitMQ")
+redis = of_the_run("redis", "Streams", "Redis")
+own_redis = of_the_file("redis", "Redis")
 
 
 @pytest.fixture

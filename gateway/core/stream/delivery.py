@@ -48,14 +48,15 @@ def _delivery(source: Source, sink: Sink) -> Guarantee:
     a, b = source.name, sink.name
     if not source.redelivers:
         return Guarantee(Delivery.AT_MOST_ONCE, f"{a} does not deliver again what was read when the process died")
-    if not sink.durable:
-        return Guarantee(Delivery.AT_MOST_ONCE, f"{b} does not confirm what it was given, and may lose it")
     able = sink.abilities
     if Ability.TRANSACTIONAL in able and source.domain and source.domain == sink.domain:
+        # durable or not: whoever loses the one loses the other
         return Guarantee(
             Delivery.EXACTLY_ONCE,
             f"{b} commits the results and the position in {a} in one transaction of {sink.domain}",
         )
+    if not sink.durable:
+        return Guarantee(Delivery.AT_MOST_ONCE, f"{b} does not confirm what it was given, and may lose it")
     if Ability.STORES_OFFSETS in able and source.positions:
         return Guarantee(
             Delivery.EXACTLY_ONCE, f"{b} stores the position in {a} in the transaction of the results, under an epoch"

@@ -37,7 +37,8 @@ class Ability(Enum):
 class Sink:
     """What an output can do.
 
-    durable       `write` returns only when a crash of the other side loses nothing
+    durable       `write` returns only when a crash of the other side loses nothing. Else what is lost has to be read
+                  again: that holds only in a transaction of the source's domain, which is lost as a whole
     dead_letters  it keeps a batch's dead letters in the transaction of its results, so `write` is given them
     """
 

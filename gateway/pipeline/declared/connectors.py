@@ -33,6 +33,11 @@ def names() -> list[str]:
     return list(_points())
 
 
+def ours() -> list[str]:
+    """Those of this package; others have docs of their own."""
+    return [name for name, point in _points().items() if _package(point) == _OWN]
+
+
 @cache
 def adapter(name: str) -> Adapter:
     """Raises NotFound for an unknown name, Unsupported where a package is missing, InvalidArgument for no adapter."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import enum
-import importlib.util
 import inspect
 from collections.abc import Iterator
 from typing import Any, Final, get_type_hints
@@ -36,19 +35,13 @@ def reference() -> str:
         for name, kind in formats.items():
             if name != "jsonl":
                 parts += [f"## `{title}: {{format: {name}}}`", "", *_section(kind)]
-    for name in sorted(OURS & {*connectors.names()}):
-        if importlib.util.find_spec(f"adapters.{name}") is None:
-            continue
+    for name in connectors.ours():
         found = connectors.adapter(name)
         parts += [f"## Adapter `{name}`", "", f"{found.summary[0].upper()}{found.summary[1:].rstrip('.')}.", ""]
         for side, door in (("input", found.input), ("output", found.output)):
             if door is not None:
                 parts += [f"### `{side}: {{{name}: …}}`", "", *_section(door.settings)]
     return "\n".join(parts).rstrip() + "\n"
-
-
-#: those of other packages have pages of their own
-OURS: Final = frozenset({"files", "kafka", "memory", "rabbitmq", "sql"})
 
 
 def _section(kind: type[msgspec.Struct]) -> list[str]:

@@ -51,6 +51,12 @@ def test_weaker_dead_letters_weaken_the_whole() -> None:
     assert guarantee(KAFKA, exact, sink(Ability.IDEMPOTENT)).delivery is Delivery.EXACTLY_ONCE
 
 
+def test_what_is_lost_with_its_position_is_read_again() -> None:
+    forgets = sink(Ability.TRANSACTIONAL, domain="kafka:a", durable=False)
+    assert guarantee(KAFKA, forgets).delivery is Delivery.EXACTLY_ONCE
+    assert guarantee(KAFKA, sink(Ability.TRANSACTIONAL, durable=False)).delivery is Delivery.AT_MOST_ONCE
+
+
 def test_dead_letters_elsewhere_are_no_part_of_a_transaction() -> None:
     exact = sink(Ability.TRANSACTIONAL, domain="kafka:a")
     assert guarantee(KAFKA, exact, exact).delivery is Delivery.AT_LEAST_ONCE
@@ -69,10 +75,7 @@ def test_exactly_once_is_never_claimed_without_its_ground(
 ) -> None:
     source = Source("a", domain, redelivers, stable, positions)
     found = guarantee(source, Sink("b", able, at, durable))
-    ground = (
-        (Ability.TRANSACTIONAL in able and bool(domain) and at == domain)
-        or (Ability.STORES_OFFSETS in able and positions)
-        or (Ability.IDEMPOTENT in able and stable)
-    )
-    assert (found.delivery is Delivery.EXACTLY_ONCE) == (redelivers and durable and ground)
-    assert (found.delivery is Delivery.AT_MOST_ONCE) == (not (redelivers and durable))
+    one = Ability.TRANSACTIONAL in able and bool(domain) and at == domain
+    ground = one or (Ability.STORES_OFFSETS in able and positions) or (Ability.IDEMPOTENT in able and stable)
+    assert (found.delivery is Delivery.EXACTLY_ONCE) == (redelivers and (durable or one) and ground)
+    assert (found.delivery is Delivery.AT_MOST_ONCE) == (not (redelivers and (durable or one)))

@@ -5,8 +5,13 @@ from gateway.pipeline.declared import connectors
 
 
 def test_ours_and_those_of_others_are_found() -> None:
-    assert {"memory", "files", "sql", "kafka", "rabbitmq", "toy"} <= set(connectors.names())
+    assert {"memory", "files", "sql", "kafka", "rabbitmq", "redis", "toy"} <= set(connectors.names())
     assert connectors.adapter("toy").name == "toy"
+
+
+def test_those_of_others_have_docs_of_their_own() -> None:
+    assert {"memory", "redis"} <= set(connectors.ours())
+    assert "toy" not in connectors.ours()
 
 
 def test_none_is_imported_before_it_is_used() -> None:
