@@ -20,8 +20,8 @@ from gateway.models.config import (
     VersionPolicy,
     WarmupInput,
 )
-from gateway.models.config.message import IGNORED, REFUSED
 from gateway.models.config.pbtxt import MAX_CONFIG_BYTES, parse_override, parse_text, read_config
+from gateway.models.config.support import IGNORED, REFUSED
 
 FULL = """
 # a model as Triton's documentation has them
