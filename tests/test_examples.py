@@ -166,10 +166,16 @@ def test_rpc(place: Place, models: tuple[Path, HeldOut], rabbitmq: Queues) -> No
             for row in range(3):
                 rabbitmq.publish(queue, [message(models[1], row)], reply_to=answers, correlation_id=f"c{row}")
             rabbitmq.publish(queue, [b"broken"], reply_to=answers, correlation_id="c3")
-            until(lambda: rabbitmq.depth(answers) == 3, what="3 answers")
+            rabbitmq.publish(queue, [b"broken"], reply_to="amq.gen-gone", correlation_id="c4")
+            until(lambda: rabbitmq.depth(answers) == 4, what="4 answers")
             until(lambda: rabbitmq.depth(dead) == 1, what="the dead letter")
-            found = {found.correlation_id: json.loads(found.body) for found in rabbitmq.take(answers)}
-            assert {key: answer["patient"] for key, answer in found.items()} == {"c0": "P0", "c1": "P1", "c2": "P2"}
+            found = {found.correlation_id: found for found in rabbitmq.take(answers)}
+            refused = found.pop("c3")
+            assert refused.body == b"broken"
+            assert "it is no JSON object" in refused.headers["sluice-reason"]
+            assert {key: json.loads(answer.body)["patient"] for key, answer in found.items()} == {
+                "c0": "P0", "c1": "P1", "c2": "P2",
+            }  # fmt: skip
     finally:
         rabbitmq.delete(queue, unasked, dead, answers)
 

@@ -176,5 +176,9 @@ class RabbitOutput(Broker, frozen=True, kw_only=True, forbid_unknown_fields=True
     def check(self) -> None:
         if not (self.exchange or self.routing_key or self.reply):
             raise InvalidArgument("rabbitmq has neither exchange, routing_key nor reply: where are results to go?")
+        if self.reply and self.dead_letters == "record" and not (self.exchange or self.routing_key):
+            raise InvalidArgument(
+                "rabbitmq has neither exchange nor routing_key: where are dead letters to go whose asker is gone?"
+            )
         if self.declare and (self.exchange or not self.routing_key):
             raise InvalidArgument("rabbitmq.declare is for a queue: it goes with routing_key, and without exchange")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import lru_cache
 from hashlib import sha256
 from itertools import takewhile
@@ -82,10 +83,27 @@ class RabbitSink:
         wire.on_lost = self._lose
 
     async def write(self, rows: Rows, dead: Sequence[DeadLetter] = ()) -> None:
-        wire = self._link.wire
         if self._settings.dead_letters == "record":
-            rows = Rows(dead_letter.records(rows.batch), rows.source)
-        batch = rows.batch
+            await self._write_letters(Rows(dead_letter.records(rows.batch), rows.source))
+        else:
+            await self._publish(rows)
+
+    async def _write_letters(self, rows: Rows) -> None:
+        """One whose asker is gone goes where those of no asker go: there is nobody else to tell of it."""
+        while True:
+            try:
+                return await self._publish(rows)
+            except DataError as error:
+                at = error.record
+                asked = at >= 0 and bool(rows.batch.headers) and _property(rows.batch.headers[at], REPLY_TO)
+                if not (self._settings.reply and asked):
+                    raise
+                headers = list(rows.batch.headers)
+                headers[at] = tuple(header for header in headers[at] if header[0] != REPLY_TO)
+                rows = Rows(replace(rows.batch, headers=headers), rows.source)
+
+    async def _publish(self, rows: Rows) -> None:
+        wire, batch = self._link.wire, rows.batch
         key = rows.source.lane, rows.source.epoch, repr(rows.source.position)
         had = self._had.get(key, set())
         wanted = [at for at, name in enumerate(batch.ids) if name not in had] if had else range(len(batch))

@@ -286,6 +286,27 @@ def test_a_dead_letter_may_be_the_message_as_it_came(rabbitmq: Queues, rabbitmq_
     }  # fmt: skip
 
 
+def test_who_asked_in_vain_is_told_and_letters_of_those_who_went_away_are_kept(
+    rabbitmq: Queues, rabbitmq_queue: str
+) -> None:
+    asker = rabbitmq.queue(type="classic")
+    askers = [asker, "amq.gen-gone", "", asker, "amq.gen-gone-too"]
+    headers = [(("amqp.reply_to", name.encode()),) if name else () for name in askers]
+    dead = [DeadLetter(Message(f"m{n}", b"%d" % n, None, headers[n]), "broken", "l", "") for n in range(5)]
+
+    async def run() -> None:
+        out = sink(rabbitmq.url, rabbitmq_queue, reply=True, dead_letters="record")
+        async with connected(out):
+            await out.write(Rows(Batch([f"m{n}" for n in range(5)], [letter.encode(one) for one in dead]), FROM))
+
+    asyncio.run(run())
+    told = rabbitmq.take(asker)
+    assert [message.body for message in told] == [b"0", b"3"]
+    assert told[0].properties["application_headers"]["sluice-reason"] == "broken"
+    assert sorted(rabbitmq.bodies(rabbitmq_queue)) == [b"1", b"2", b"4"]
+    rabbitmq.delete(asker)
+
+
 def test_letters_are_given_back_and_end_with_the_last(rabbitmq: Queues, rabbitmq_queue: str) -> None:
     async def run() -> None:
         assert adapter.letters is not None
@@ -336,6 +357,7 @@ def test_a_letter_that_comes_back_meanwhile_is_not_given_again(rabbitmq: Queues,
     [
         ({}, "neither exchange, routing_key nor reply"),
         ({"exchange": "e", "declare": True}, r"rabbitmq\.declare is for a queue"),
+        ({"reply": True, "dead_letters": "record"}, "where are dead letters to go whose asker is gone"),
     ],
 )
 def test_settings_that_cannot_be(settings: dict[str, Any], message: str) -> None:
