@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from secrets import token_hex
@@ -58,6 +59,9 @@ class Copier:
     async def copies(self, count: int) -> None:
         """Until it has written that many and acknowledged all, and waits for nothing but more."""
         await self.until(lambda: self._copied(count), f"the writing of {count}")
+        now = time.monotonic()  # what its input said of the lag before may be old
+        seen = self.runner._pipeline
+        await self.until(lambda: seen.lag_seen > now and self._copied(count), f"the writing of all, {count} at least")
 
     def _copied(self, count: int) -> bool:
         found = self.runner.status()

@@ -34,6 +34,12 @@ _FLUSH: Final = 5.0
 Split = Mapping[int, Sequence[int]]
 
 
+class _Pending(set[Any]):
+    """Batches that were sent and not answered, each of which takes itself out when it ends, once or twice."""
+
+    remove = set.discard
+
+
 class Producer:
     """Waits for all replicas in sync, and never writes a record twice within its life.
 
@@ -156,12 +162,17 @@ class Producer:
         """What aiokafka's `stop` does, but for waiting until brokers that may never come back have taken it all."""
         kafka = self.kafka
         kafka._closed = True
-        await cut(kafka.client, [kafka._sender.sender_task])
         accumulator = kafka._message_accumulator
-        # Each batch takes itself out of the pending ones when it ends, also one that has just gone back to the queue.
-        accumulator._pending_batches.update(itertools.chain(*accumulator._batches.values()))
-        for batch in list(accumulator._pending_batches):
+        # A request whose task is not the sender's any more puts its batches back to the queue later.
+        accumulator._pending_batches = _Pending(accumulator._pending_batches)
+        await cut(kafka.client, [kafka._sender.sender_task])
+        for batch in [*accumulator._pending_batches, *itertools.chain(*accumulator._batches.values())]:
             batch.future.cancel()
-        waiter = kafka._txn_manager._transaction_waiter
-        if waiter is not None and waiter.done() and not waiter.cancelled():
-            waiter.exception()  # looked at, so that asyncio does not report it
+            _look_at(batch._drain_waiter)
+        _look_at(kafka._txn_manager._transaction_waiter)
+
+
+def _look_at(waiter: asyncio.Future[None] | None) -> None:
+    """asyncio reports failures that nobody looked at."""
+    if waiter is not None and waiter.done() and not waiter.cancelled():
+        waiter.exception()

@@ -46,6 +46,18 @@ class Topics:
         until(lambda: admin.list_topics(name, 30).topics[name].error is None, what=f"topic '{name}'")
         return name
 
+    def recreate(self, topic: str) -> None:
+        """Of one that was deleted: the broker may still be at it."""
+
+        def created() -> bool:
+            try:
+                self.create(name=topic)
+            except KafkaException:
+                return False
+            return True
+
+        until(created)
+
     def grow(self, topic: str, partitions: int) -> None:
         admin = self.admin()
         admin.create_partitions([NewPartitions(topic, partitions)], operation_timeout=30)[topic].result(30)

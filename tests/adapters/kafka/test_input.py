@@ -10,11 +10,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 from aiokafka.consumer.fetcher import PartitionRecords
-from confluent_kafka import KafkaException
 from contract.stands import Reader, cancelled, connected, run
 from kafka_sides import until
 from servers.server import installed
-from servers.server import until as waited_for
 
 from adapters.kafka.position import Position
 from gateway.core.errors import InvalidArgument
@@ -330,7 +328,7 @@ def test_a_topic_that_was_made_anew_is_read_from_its_start(
             await messages(connector, 10)
         # brokers forget the offsets of a topic that is deleted, but not where they are told them afterwards
         kafka.delete(topic)
-        await asyncio.to_thread(_create, kafka, topic)
+        await asyncio.to_thread(kafka.recreate, topic)
         kafka.write(topic, [b"new"])
         kafka.commit(group["group"], topic, 10)
         async with connected(sides.input(topic, **group)) as connector:
@@ -339,19 +337,6 @@ def test_a_topic_that_was_made_anew_is_read_from_its_start(
     run(test)
     assert "offset 10 is not in it, which has 0 to 1; going on at 0" in caplog.text
     kafka.delete(topic)
-
-
-def _create(kafka: Topics, topic: str) -> None:
-    """The broker may still be deleting the one before."""
-
-    def created() -> bool:
-        try:
-            kafka.create(name=topic)
-        except KafkaException:
-            return False
-        return True
-
-    waited_for(created)
 
 
 def test_a_consumer_that_fetches_nothing_is_made_anew(
