@@ -227,10 +227,16 @@ class Link:
 
     @contextmanager
     def doing(self, what: str) -> Iterator[None]:
+        task, failed = asyncio.current_task(), None
+        wishes = task.cancelling() if task else 0
         try:
             yield
         except _FAILURES as error:
-            raise _failure(error, f"{what} {self.name} at {self.place}") from error
+            failed = error
+        if task and task.cancelling() > wishes:
+            raise asyncio.CancelledError from failed  # Python 3.11's wait_for, which redis-py uses, may lose it
+        if failed:
+            raise _failure(failed, f"{what} {self.name} at {self.place}") from failed
 
 
 def _failure(error: Exception, what: str) -> SluiceError:
@@ -343,7 +349,7 @@ class RedisSource:
         """Signs of life for what is in flight, that nobody takes it over while a model or an output is slow."""
         while True:
             await asyncio.sleep(self._settings.claim_seconds / 3)
-            with suppress(*_FAILURES):
+            with suppress(Transient), self._link.doing("keeping entries of"):
                 await self._held(()).settle(client, [word for name in self._open for word in (name, _KEEP, 0)])
 
     async def _fetch(self, client: Any) -> None:
