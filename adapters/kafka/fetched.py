@@ -20,6 +20,9 @@ from aiokafka.errors import CorruptRecordException
 
 from gateway.core.stream import Batch, Headers
 
+#: how long a broker may wait for records of some partitions while those of others are still waiting here
+_SOON_MS: Final = 25
+
 
 class Chunk:
     """Records of one partition, from one fetch, of which the first ones may be gone already.
@@ -97,6 +100,16 @@ class Fetched:
         self._coordinator: Final[Any] = consumer._coordinator
         # Else a partition whose records wait here keeps back the fetches of all others, for 0.1 s each time.
         self._fetcher._prefetch_backoff = 0.0
+        self._patience: int = self._fetcher._fetch_max_wait_ms
+        self._actions: Final = self._fetcher._get_actions_per_node
+        self._fetcher._get_actions_per_node = self._actions_with_patience
+
+    def _actions_with_patience(self, assignment: Any) -> Any:
+        """A broker answers one fetch of a connection at a time. One that has to leave out a partition, because its
+        records still wait here, ends soon, so that the partition is fetched again even if the others have nothing."""
+        waiting = not self._fetcher._records.keys().isdisjoint(assignment.tps)
+        self._fetcher._fetch_max_wait_ms = min(_SOON_MS, self._patience) if waiting else self._patience
+        return self._actions(assignment)
 
     def check(self) -> None:
         """Raises what befell the group, or the task that fetches."""
@@ -151,6 +164,18 @@ class Fetched:
                 taken = True
         if taken:
             self._fetcher._notify(self._fetcher._wait_consume_future)
+
+    def more(self, tp: TopicPartition) -> Chunk | None:
+        """What is there of this partition, so that the next fetch begins. An error stays for `chunks`."""
+        records = self._fetcher._records
+        result = records.get(tp)
+        if result is None or isinstance(result, FetchError) or self._subscription.reassignment_in_progress:
+            return None
+        if not result.check_assignment(tp):
+            return None
+        del records[tp]
+        self._fetcher._notify(self._fetcher._wait_consume_future)
+        return self._chunk(tp, result)
 
     def _chunk(self, tp: TopicPartition, result: Any) -> Chunk:
         """As aiokafka's own `_unpack_records`, which leaves out the markers of transactions and what was aborted."""

@@ -91,7 +91,7 @@ class KafkaInput:
                     if self._broken or member.commits.error:
                         raise self._broken or member.commits.error or AssertionError
                     await member.open()
-                    found = self._take(member, credit)
+                    found = self._take(member, fetched, credit)
                     if found is not None:
                         return found
                     if not self._refill(member, fetched):
@@ -104,14 +104,14 @@ class KafkaInput:
         finally:
             fetched.active(False)
 
-    def _take(self, member: Membership, credit: Credit) -> tuple[Batch, Token] | None:
-        """From the partitions in turn, a fetch at a time."""
+    def _take(self, member: Membership, fetched: Fetched, credit: Credit) -> tuple[Batch, Token] | None:
+        """From the partitions in turn, a batch at a time."""
         lanes = list(member.lanes.values())
         for step in range(len(lanes)):
             at = (self._turn + step) % len(lanes)
-            found = lanes[at].take(credit)
+            found = lanes[at].take(credit, fetched.more)
             if found is not None:
-                self._turn = at + (lanes[at].chunk is None)
+                self._turn = at + 1
                 return found
         return None
 

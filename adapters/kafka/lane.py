@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 
 from aiokafka import TopicPartition
 
@@ -58,20 +59,32 @@ class Lane:
         self.chunk = None
         self._flight.clear()
 
-    def take(self, credit: Credit) -> tuple[Batch, Token] | None:
+    def take(self, credit: Credit, more: Callable[[TopicPartition], Chunk | None]) -> tuple[Batch, Token] | None:
+        """`more` gives what was fetched meanwhile, where a chunk ends before the credit does: a batch that is as large
+        as it may be costs less than two, and a transaction less than two."""
         if self.chunk is None:
             return None
-        taken = self.chunk.take(credit.rows, credit.nbytes)
-        if taken is None:
-            self.skip(self.chunk.end)
-            self.chunk = None
+        parts: list[Batch] = []
+        rows, nbytes = credit.rows, credit.nbytes
+        while self.chunk is not None:
+            chunk, taken = self.chunk, self.chunk.take(rows, nbytes)
+            if taken is None:
+                self.next = chunk.end
+            else:
+                batch, self.next = taken
+                parts.append(batch)
+            if self.next < chunk.end:
+                break
+            if taken is not None:
+                rows -= len(batch)
+                nbytes -= sum(map(len, filter(None, batch.values)))
+            self.chunk = more(self.tp) if rows > 0 and nbytes > 0 else None
+        if not parts:
+            self.skip(self.next)
             return None
-        batch, self.next = taken
-        if self.next == self.chunk.end:
-            self.chunk = None
-        self._flight.append((self.next, batch.timestamps[-1]))
+        self._flight.append((self.next, parts[-1].timestamps[-1]))
         position = Position(self._group, self.tp.topic, self.tp.partition, self.next, self._partitions)
-        return batch, Token(self.name, self.epoch, position)
+        return Batch.joined(parts), Token(self.name, self.epoch, position)
 
     def skip(self, offset: int) -> None:
         """There is nothing to hand out before `offset`."""

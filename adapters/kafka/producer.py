@@ -18,6 +18,7 @@ from adapters.kafka.cut import cut
 from adapters.kafka.failure import BAD, FAILURES, failure
 from adapters.kafka.packing import Packed, packed
 from adapters.kafka.quiet import quiet
+from adapters.kafka.sender import Sender
 from adapters.kafka.settings import Cluster, Compression
 from gateway.core.stream import Batch, DataError
 
@@ -78,6 +79,8 @@ class Producer:
             compression_type=None if compression == "none" else compression,
             **options,
         )
+        if transactional_id:
+            Sender.install(self.kafka)
 
     async def start(self) -> None:
         """Raises what aiokafka does. With a transactional id: fences its old owner, whose transaction is ended then."""
@@ -85,6 +88,11 @@ class Producer:
             await self.kafka.start()
         # Where aiokafka puts what befell a producer, which it takes to be there, but makes with the first transaction.
         self.kafka._txn_manager._transaction_waiter = asyncio.get_running_loop().create_future()
+
+    @property
+    def implicit(self) -> bool:
+        """What its transactions write to need not be announced."""
+        return getattr(self.kafka._txn_manager, "implicit", False)
 
     async def partitions(self, topic: str) -> int:
         async with asyncio.timeout(self._limit):

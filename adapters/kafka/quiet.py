@@ -21,6 +21,7 @@ _LOGGERS: Final = (
 )
 _WHOLE: Final = logging.getLogger("aiokafka")
 _UNREACHED: Final = 'Unable connect to "%s:%s": %s'
+_LOOKING: Final = ("NOT_ENOUGH_REPLICAS", "Unable to verify the partition has been added to the transaction")
 #: seconds
 _OFTEN: Final = 10.0
 
@@ -28,8 +29,8 @@ _OFTEN: Final = 10.0
 class _Quiet(logging.Filter):
     """It tries again every few milliseconds, and logs each time.
 
-    Kafka 4 may answer the first produce of a transaction from a client as old as aiokafka with NOT_ENOUGH_REPLICAS,
-    while it looks whether the transaction has that partition. Of that nothing follows: it is never shown.
+    Kafka 4 may refuse the first produce of a transaction for a moment, while it looks whether the transaction has that
+    partition. Of that nothing follows: it is never shown.
     """
 
     def __init__(self) -> None:
@@ -47,7 +48,7 @@ class _Quiet(logging.Filter):
         if record.levelno < self.least and _WHOLE.level == logging.ERROR:
             return False
         for argument in record.args if isinstance(record.args, tuple) else ():
-            if argument is NotEnoughReplicasError or str(argument).startswith("NOT_ENOUGH_REPLICAS"):
+            if argument is NotEnoughReplicasError or str(argument).startswith(_LOOKING):
                 return False
         now = time.monotonic()
         if now - self._shown.get(record.msg, -_OFTEN) < _OFTEN:

@@ -21,6 +21,10 @@ from gateway.core.crashpoint import crash
 from gateway.core.errors import SluiceError
 from gateway.core.stream import DataError, Fenced, OutcomeUnknown
 
+#: Seconds that brokers take to mark the end of a transaction, after they have said that it is committed. What comes
+#: earlier they keep for 20 ms (add.partitions.to.txn.retry.backoff.ms).
+_MARKS: Final = 0.003
+
 
 class Transaction:
     """Of one lane, in one epoch; writes come one after the other. After a failure but a DataError it is over."""
@@ -32,6 +36,8 @@ class Transaction:
         self._limit: Final = limit
         self._one: Final = asyncio.Lock()
         self._over: str = ""
+        #: `loop.time()` when brokers have probably marked the end of the last one
+        self._settled = 0.0
 
     async def write(self, position: Position, send: Callable[[Producer], Awaitable[None]]) -> None:
         """Raises Transient, Fenced, OutcomeUnknown, DataError."""
@@ -55,8 +61,15 @@ class Transaction:
 
     async def _fill(self, position: Position, send: Callable[[Producer], Awaitable[None]]) -> None:
         kafka = self._producer.kafka
+        if (early := self._settled - asyncio.get_running_loop().time()) > 0:
+            await asyncio.sleep(early)
         await kafka.begin_transaction()
         offsets = {TopicPartition(position.topic, position.partition): position.offset}
+        if self._producer.implicit:
+            # At the same time, the one would often have the broker refuse the other, for a moment.
+            await send(self._producer)
+            await kafka.send_offsets_to_transaction(offsets, position.group)
+            return
         added = asyncio.ensure_future(kafka.send_offsets_to_transaction(offsets, position.group))
         added.add_done_callback(_looked_at)
         try:
@@ -75,6 +88,7 @@ class Transaction:
         try:
             async with asyncio.timeout(self._limit):
                 await self._producer.kafka.commit_transaction()
+            self._settled = asyncio.get_running_loop().time() + _MARKS
         except ProducerFenced as error:
             await self._end(str(error))
             raise Fenced(f"{what}: another member has taken over") from error

@@ -26,17 +26,19 @@ class Flow:
         self.blocked = False
         self._given: Final = asyncio.Event()
 
-    @property
-    def free(self) -> bool:
+    def free(self, most: int) -> bool:
+        """Whether there is room for a batch of `most` records, or for half of all that may be in flight: what is read
+        for every bit of credit makes batches smaller and smaller."""
+        room = self._batching.rows_in_flight - self.rows
         return (
-            self.rows < self._batching.rows_in_flight
+            room >= min(most, (self._batching.rows_in_flight + 1) // 2)
             and self.nbytes < self._batching.bytes_in_flight
             and (not self._depth or self.batches < self._depth)
         )
 
     async def credit(self, most: int) -> Credit:
         """Waits until there is some; at most `most` records of it."""
-        while not self.free:
+        while not self.free(most):
             self.blocked = True
             self._given.clear()
             await self._given.wait()
@@ -53,10 +55,10 @@ class Flow:
     def merge(self, batches: int) -> None:
         """So many batches have become one."""
         self.batches -= batches - 1
+        self._given.set()
 
     def give(self, rows: int, nbytes: int) -> None:
         self.rows -= rows
         self.nbytes -= nbytes
         self.batches -= 1
-        if self.free:
-            self._given.set()
+        self._given.set()

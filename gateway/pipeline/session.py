@@ -131,10 +131,11 @@ class Session:
         pipeline = self._pipeline
         try:
             while not self._stopping:
-                if not self.flow.free:
+                most = self.most
+                if not self.flow.free(most):
                     for lane in self.busy.values():
                         lane.nudge()
-                credit = await self.flow.credit(self.most)
+                credit = await self.flow.credit(most)
                 with stray("reading"):
                     found = await pipeline.input.read(credit)
                 if found is None:

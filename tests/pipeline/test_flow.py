@@ -20,19 +20,42 @@ from gateway.pipeline.runner import Runner
 
 def credit(flow: Flow, most: int) -> Credit | None:
     """What there is now; None: it would wait."""
-
-    return asyncio.run(flow.credit(most)) if flow.free else None
+    return asyncio.run(flow.credit(most)) if flow.free(most) else None
 
 
 def test_credit_is_what_is_left() -> None:
     flow = Flow(Batching(rows_in_flight=100, bytes_in_flight=1000))
     assert credit(flow, 30) == Credit(30, 1000)
-    flow.take(80, 400)
-    assert credit(flow, 30) == Credit(20, 600)
-    flow.take(20, 10)
+    flow.take(60, 400)
+    assert credit(flow, 30) == Credit(30, 600)
+    assert credit(flow, 40) == Credit(40, 600)
+    flow.take(40, 10)
     assert credit(flow, 30) is None
-    flow.give(80, 400)
-    assert credit(flow, 300) == Credit(80, 990)
+    flow.give(60, 400)
+    assert credit(flow, 300) == Credit(60, 990)
+
+
+def test_it_waits_for_room_for_a_whole_batch_or_half_of_all() -> None:
+    flow = Flow(Batching(rows_in_flight=100))
+    flow.take(80, 1)
+    assert credit(flow, 30) is None
+    assert credit(flow, 20) is not None
+    flow.take(20, 1)
+    flow.give(49, 1)
+    assert credit(flow, 100) is None
+    flow.give(1, 1)
+    assert credit(flow, 100) is not None
+
+
+@on_loop
+async def test_batches_that_became_one_make_room() -> None:
+    flow = Flow(Batching(), depth=2)
+    flow.take(1, 1)
+    flow.take(1, 1)
+    waiting = asyncio.ensure_future(flow.credit(5))
+    await asyncio.sleep(0)
+    flow.merge(2)
+    assert (await waiting).rows == 5
 
 
 def test_what_is_larger_than_all_credit_passes_alone() -> None:

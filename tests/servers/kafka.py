@@ -168,9 +168,11 @@ class Kafka(Server, Topics):
 
     own = True
 
-    def __init__(self, **options: str) -> None:
-        """options: settings of the broker, as in message_max_bytes="2000000"."""
+    def __init__(self, *, transactions: int = 2, **options: str) -> None:
+        """transactions: the version of the cluster's. options: settings of the broker, as in
+        message_max_bytes="2000000"."""
         Server.__init__(self)
+        self._transactions = transactions
         ports = [free_port() for _ in range(5)]
         address, self.tls, self.sasl, self.secure, controller = (f"127.0.0.1:{port}" for port in ports)
         self.port = ports[0]
@@ -230,6 +232,7 @@ class Kafka(Server, Topics):
             *self._java("64m"), "kafka.tools.StorageTool", "format", "-t", cluster, "-c", self._properties(),
             "--add-scram", "SCRAM-SHA-256=[name=alice,password=wonder]",
             "--add-scram", "SCRAM-SHA-512=[name=alice,password=wonder]",
+            "--feature", f"transaction.version={self._transactions}",
         )  # fmt: skip
 
     def command(self) -> Sequence[str]:

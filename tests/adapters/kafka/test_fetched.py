@@ -1,0 +1,84 @@
+"""What is fetched ahead: batches as large as they may be, and partitions that do not wait for each other."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from contract.stands import connected, run
+from kafka_sides import until
+
+from gateway.core.stream import Batch, Credit, Token
+
+if TYPE_CHECKING:
+    from kafka_sides import Sides
+    from servers.kafka import Topics
+
+    from adapters.kafka.fetched import Fetched
+    from adapters.kafka.input import KafkaInput
+
+#: of which a fetch brings a few
+VALUE = b"x" * 1000
+FETCH = 10_000
+
+
+async def next_batch(connector: KafkaInput, credit: Credit) -> tuple[Batch, Token]:
+    found = await connector.read(credit)
+    assert found is not None
+    return found
+
+
+def fetched(connector: KafkaInput) -> Fetched:
+    assert connector._member is not None
+    assert connector._member.fetched is not None
+    return connector._member.fetched
+
+
+async def checked(connector: KafkaInput, credit: Credit, rows: list[int]) -> Token:
+    """With the next fetch there before it is read."""
+    await until(lambda: fetched(connector)._fetcher._records)
+    batch, token = await next_batch(connector, credit)
+    assert [int(name.rpartition("/")[2]) for name in batch.ids] == rows
+    return token
+
+
+def test_a_batch_goes_on_in_what_was_fetched_meanwhile(kafka: Topics, sides: Sides) -> None:
+    topic = kafka.create()
+    for _ in range(6):
+        kafka.write(topic, [VALUE] * 5)
+
+    async def test() -> None:
+        async with connected(sides.input(topic, fetch_bytes=FETCH)) as connector:
+            tokens = [(await next_batch(connector, Credit(3, 1 << 30)))[1]]
+            # the rest of one fetch, and the beginning of the next
+            tokens.append(await checked(connector, Credit(6, 1 << 30), [3, 4, 5, 6, 7, 8]))
+            assert tokens[-1].position.offset == 9
+            # bytes count over both, and the last record may exceed them
+            tokens.append(await checked(connector, Credit(100, 2500), [9, 10, 11]))
+            for token in tokens:
+                await connector.ack(token)
+
+    run(test)
+    assert kafka.committed(sides.pipeline, topic) == [12]
+    kafka.delete(topic)
+
+
+def test_a_partition_does_not_wait_for_others_that_have_nothing(kafka: Topics, sides: Sides) -> None:
+    topic, records = kafka.create(3), 300
+    kafka.write(topic, [VALUE] * records, partition=1, **{"batch.size": 2000})
+
+    async def test() -> None:
+        async with connected(sides.input(topic, fetch_bytes=FETCH)) as connector:
+            read = 0
+            async with asyncio.timeout(20):
+                while read < records:
+                    batch, token = await next_batch(connector, Credit(7, 1 << 30))
+                    # so long a broker may wait, if it is asked for the empty ones alone
+                    fetched(connector)._patience = 60_000
+                    read += len(batch)
+                    await connector.ack(token)
+                    # as long as its next fetch needs to be there, and to wait
+                    await asyncio.sleep(0.01)
+
+    run(test)
+    kafka.delete(topic)

@@ -1,0 +1,83 @@
+"""Transactions as the cluster has them: announced, or begun by their first write."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from aiokafka.client import AIOKafkaClient
+from contract.stands import connected, run
+from kafka_sides import Sides
+from servers.kafka import Kafka
+
+from adapters.kafka.position import Position
+from gateway.core.stream import Batch, DataError, Rows, Token
+
+if TYPE_CHECKING:
+    from servers.kafka import Topics
+
+#: by the version of the cluster's transactions
+REQUESTS = {
+    1: ["AddOffsetsToTxnRequest", "AddPartitionsToTxnRequest", "EndTxnRequest", "ProduceRequest",
+        "TxnOffsetCommitRequest"],
+    2: ["CommitOffsets", "End", "Produce"],
+}  # fmt: skip
+
+
+@pytest.fixture(params=[1, 2])
+def version(request: pytest.FixtureRequest) -> int:
+    found: int = request.param
+    return found
+
+
+@pytest.fixture
+def cluster(version: int, request: pytest.FixtureRequest) -> Iterator[Topics]:
+    if version == 2:
+        yield request.getfixturevalue("kafka")
+        return
+    with ExitStack() as stack:
+        yield stack.enter_context(Kafka(transactions=version))
+
+
+@pytest.fixture
+def sent(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The names of the requests that are sent."""
+    names: list[str] = []
+    send = AIOKafkaClient.send
+
+    async def noted(self: Any, node: int, request: Any, **options: Any) -> Any:
+        names.append(type(request).__name__)
+        return await send(self, node, request, **options)
+
+    monkeypatch.setattr(AIOKafkaClient, "send", noted)
+    return names
+
+
+def test_a_transaction_takes_no_more_requests_than_the_cluster_needs(
+    cluster: Topics, version: int, sent: list[str]
+) -> None:
+    source, target = cluster.create(), cluster.create(max_message_bytes="2000")
+    sides = Sides(cluster.address)
+    lane = f"{source}/0"
+
+    def rows(epoch: int, offset: int, value: bytes) -> Rows:
+        return Rows(Batch([str(offset)], [value]), Token(lane, epoch, Position(sides.pipeline, source, 0, offset, 1)))
+
+    async def test() -> None:
+        async with connected(sides.output(target, transactions=True)) as output:
+            epoch, _ = await output.take_over(lane)
+            await output.write(rows(epoch, 1, b"first"))
+            sent.clear()
+            await output.write(rows(epoch, 2, b"second"))
+            assert sorted(set(sent)) == REQUESTS[version]
+            with pytest.raises(DataError):
+                await output.write(rows(epoch, 3, b"x" * 3000))
+            await output.write(rows(epoch, 3, b"third"))
+            epoch, _ = await output.take_over(lane)
+            await output.write(rows(epoch, 4, b"fourth"))
+
+    run(test)
+    assert [value for _, value, _ in cluster.read(target)] == [b"first", b"second", b"third", b"fourth"]
+    assert cluster.committed(sides.pipeline, source) == [4]
