@@ -125,7 +125,7 @@ class SqlInput:
                     "table '%s' has no index that begins with '%s': every claim reads and locks all of its rows",
                     layout.name, status.column,
                 )  # fmt: skip
-        return Place(self._address.domain, dialect, marked, settings.status, lease, delete)
+        return Place(self._address.domain, dialect, marked, settings.status, lease, delete, settings.limits.idle)
 
     async def read(self, credit: Credit) -> tuple[Batch, Token] | None:
         if self._taking is None or self._layout is None:

@@ -7,6 +7,7 @@ is acknowledged became dead letters elsewhere; where no such output took part at
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -29,6 +30,7 @@ class Place:
 
     lease   its columns are emptied when a row is settled; None without
     delete  rows that are done are deleted
+    idle    seconds after which the database ends a transaction that does nothing
     """
 
     domain: str
@@ -37,6 +39,7 @@ class Place:
     status: Status
     lease: Lease | None = None
     delete: bool = False
+    idle: float = 0.0
 
 
 class Taken:
@@ -63,6 +66,7 @@ class Taken:
         self.fence = fence
         self.connection = connection
         self._pool = pool
+        self._since: Final = time.monotonic()
         self._pending: Collection[str] = ids
         self._touched = False
         self._over = False
@@ -147,8 +151,7 @@ class Taken:
             async with pool.transaction() as connection:
                 yield connection
         else:
-            connection = self._held()
-            await connection.savepoint(SAVEPOINT)
+            connection = await self._held()
             try:
                 yield connection
             except DataError:
@@ -172,7 +175,7 @@ class Taken:
             return
         left = list(self._pending)
         if self.connection is not None:
-            await self._settle(self._held(), left)
+            await self._settle(await self._held(), left)
             await self._commit()
         elif left:
             async with self._pool.transaction() as connection:
@@ -186,8 +189,10 @@ class Taken:
             raise Transient(f"rows cannot be marked: {error.message}") from error
 
     async def _commit(self) -> None:
-        connection = self._held()
-        self._over, self.connection = True, None
+        connection, self.connection = self.connection, None
+        self._over = True
+        if connection is None:
+            raise AssertionError("it has no transaction")
         clean = False
         try:
             await connection.commit()
@@ -195,10 +200,27 @@ class Taken:
         finally:
             self._pool.give(connection, clean=clean)
 
-    def _held(self) -> Connection:
-        if self.connection is None or not self.connection.alive:
-            raise Fenced(f"the transaction that held {self} is over")
-        return self.connection
+    async def _held(self) -> Connection:
+        """With a savepoint. Raises Transient where the transaction is over: what was computed is dropped, and its rows
+        wait again."""
+        connection, why = self.connection, "its connection is gone"
+        lives = connection is not None and connection.alive
+        if connection is not None and lives:
+            try:
+                await connection.savepoint(SAVEPOINT)
+            except Transient as error:
+                if connection.alive:
+                    raise
+                why = error.message
+            else:
+                return connection
+        idle, taken = self.place.idle, time.monotonic() - self._since
+        if 0 < idle <= taken:
+            why = (
+                f"limits.idle is {idle:g} s, and the model and the output took {taken:.1f} s; raise it, take fewer "
+                "`rows`, or use mode: lease"
+            )
+        raise Transient(f"the transaction that held {self} is over: {why}")
 
     def _lose(self) -> None:
         self._over = True
