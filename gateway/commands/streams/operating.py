@@ -145,8 +145,7 @@ def _row(stream: dict[str, Any]) -> tuple[Any, ...]:
         records["dead"],
         stream["in_flight"]["records"],
         lag["records"],
-        lag["seconds"],
-        stream["last_progress"],
+        *(None if age is None else round(age, 1) for age in (lag["seconds"], stream["last_progress"])),
         stream["guarantee"].partition(":")[0],
         stream["reason"],
     )
