@@ -3,15 +3,12 @@ on a single core the loop works off a queue of brief runs, too (pacer.py).
 
 A tiny model runs in a few microseconds, and handing it to a thread costs ten times as much, so what is measured as
 short never leaves the loop. For the others a batch is what queued while all instances were busy, and it grows only as
-long as the measured rows per second do. Nothing waits for a batch to fill unless the model's config says so, with one
-exception: where batches pay, callers that were answered together are given a moment to come back together
-(`Batcher._work_refill`).
+long as the measured rows per second do (backlog.py).
 """
 
 from __future__ import annotations
 
 import asyncio
-import math
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -19,24 +16,20 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from gateway.core.errors import Cancelled, SluiceError, Unavailable
-from gateway.core.infer import QUEUED, SETTLED, InferRequest, Outcome
+from gateway.core.infer import SETTLED, InferRequest, Outcome
 from gateway.core.observe import Statistics
 from gateway.core.servable import Executable, Settle
 from gateway.core.signature import Signature
 from gateway.core.tensor import STRING, Array
+from gateway.models.backlog import Backlog, unloading
 from gateway.models.batchpolicy import BatchPolicy
 from gateway.models.cost import Cost, Growth
 from gateway.models.inline import Inline
 from gateway.models.pacer import Pacer
-from gateway.models.queue import Queue
 from gateway.models.run import Run, as_error
 
 #: has the callback called, with its argument
 Tell = Callable[[Callable[[Any], None], Any], None]
-
-#: of a run's time, how much its worker waits for the next arrival before it takes the next batch; and in all
-PATIENCE = 0.05
-MOST_PATIENCE = 0.25
 
 #: a model whose batches are larger than this, or are tried to be, gains by them
 PACED_ROWS = 2
@@ -69,12 +62,7 @@ class Batcher:
         self._inline_ns = 0.0 if policy.run_limit or policy.delay else policy.inline_limit * 1e9
         self._merge = policy.merge and self.signature.batched
         self._inline = Inline(executable, cost, growth, statistics, limit_ns=self._inline_ns, merges=self._merge)
-        self._lock = threading.Condition()
-        self._queue = Queue(self.signature)
-        #: rows in the queue that a worker waits for, 0 if none does
-        self._awaited = 0
-        self._busy = 0
-        self._closed = False
+        self._backlog = Backlog(self.signature, policy, growth, merges=self._merge)
         self._idle = asyncio.Event()
         self._idle.set()
 
@@ -97,26 +85,13 @@ class Batcher:
 
     def _enqueue(self, request: InferRequest, settle: Settle) -> None:
         policy = self._policy
-        nbytes = sum(map(_nbytes, request.inputs.values()))
         timeout = policy.timeout
         if request.timeout and policy.allow_timeout and (not timeout or request.timeout < timeout):
             timeout = request.timeout
-        with self._lock:
-            if self._closed:
-                raise Unavailable("the model version is being unloaded", retry_after=1.0)
-            if len(self._queue) >= policy.max_requests or self._queue.nbytes + nbytes > policy.max_bytes:
-                raise Unavailable("Exceeds maximum queue size", retry_after=self._wait_estimate())
-            request.nbytes = nbytes
-            request.timeout = timeout
-            request.settle = settle
-            self._queue.put(request)
-            start = self._busy < policy.instances
-            if start:
-                self._busy += 1
-                self._idle.clear()
-            elif self._awaited and self._queue.rows >= self._awaited:
-                self._lock.notify()
-        if start:
+        request.nbytes = sum(map(_nbytes, request.inputs.values()))
+        request.timeout = timeout
+        if self._backlog.put(request, settle):
+            self._idle.clear()
             self._begin(request)
         if timeout:
             request.expiry = self._loop.call_later(timeout, self._expire, request)
@@ -136,11 +111,6 @@ class Batcher:
         elements = sum(array.size for array in request.inputs.values())
         return self.cost.predict(elements * limit) <= pacer.limit_ns
 
-    def _wait_estimate(self) -> float:
-        """Seconds until the queue will have been worked off, at least one: whole seconds travel in Retry-After."""
-        rate = self.growth.rate(self.growth.limit) * 1e9
-        return min(max(1.0, math.ceil(self._queue.rows / rate) if rate else 1.0), 60.0)
-
     def cancel(self, request: InferRequest) -> None:
         self._withdraw(request, Cancelled("the client went away"))
 
@@ -148,22 +118,16 @@ class Batcher:
         self._withdraw(request, Unavailable("Request timeout expired"))
 
     def _withdraw(self, request: InferRequest, error: SluiceError) -> None:
-        with self._lock:
-            if request.state != QUEUED:
-                return
-            self._queue.remove(request)
-        request.started = request.computed = time.perf_counter_ns()
-        self._settle(request, error)
+        if self._backlog.withdraw(request):
+            request.started = request.computed = time.perf_counter_ns()
+            self._settle(request, error)
 
     def pending(self) -> int:
-        return len(self._queue)
+        return len(self._backlog)
 
     async def close(self) -> None:
-        with self._lock:
-            self._closed = True
-            self._lock.notify_all()
-        for request in list(self._queue):
-            self._withdraw(request, Unavailable("the model version is being unloaded", retry_after=1.0))
+        for request in self._backlog.close():
+            self._withdraw(request, unloading())
         await self._idle.wait()
         await self._loop.run_in_executor(self._pool, self._executable.close)
 
@@ -173,7 +137,7 @@ class Batcher:
         """One instance at work on the loop: the queue's next, and more if they fit."""
         while requests := self._take():
             run = self._post(requests, _at_once, in_worker=False)
-            following = self._following()
+            following = self._backlog.following()
             if following is None:
                 continue
             if not self._paced(pacer, following):
@@ -192,48 +156,15 @@ class Batcher:
             if self._pacer is not None and self._work_goes_back(self._pacer):
                 return
             if run is not None and run.rows > 1 and self._merge and self.growth.limit > 1:
-                self._work_refill(run)
+                self._backlog.wait_for_refill(run)
 
     def _work_goes_back(self, pacer: Pacer) -> bool:
         """To the loop, whose turn it would be by what is known now."""
-        following = self._following()
+        following = self._backlog.following()
         if following is None or not self._paced(pacer, following):
             return False
         self._call_soon(pacer.add, self._turn)
         return True
-
-    def _work_delay(self) -> None:
-        """Lets the queue fill up for as long as the oldest request allows. The lock is held, but while waiting."""
-        while self._queue and not self._closed and self._queue.rows < self._policy.max_rows:
-            left = self._policy.delay - (time.perf_counter_ns() - self._queue.first.queued) * 1e-9
-            if left <= 0:
-                return
-            self._work_wait(self._policy.max_rows, left)
-
-    def _work_refill(self, run: Run) -> None:
-        """Lets those come back who were answered together.
-
-        Clients that wait for a reply before they send again would otherwise be split for good: whoever returns first
-        runs alone, the others queue behind, and each turn pays twice for what one batch costs once (measured with 64
-        connections on an MLP: 0.79 of the best rate without this, 0.9 with it; with 4 connections twice the rate).
-        """
-        patience = (run.ended - run.ready) * 1e-9
-        until = time.perf_counter() + patience * MOST_PATIENCE
-        rows = min(run.rows, self.growth.limit)
-        with self._lock:
-            while not run.delivered and not self._closed:
-                self._work_wait(0, 1.0)
-                until = time.perf_counter() + patience * MOST_PATIENCE
-            seen = -1
-            while seen < self._queue.rows < rows and not self._closed and time.perf_counter() < until:
-                seen = self._queue.rows
-                self._work_wait(rows, patience * PATIENCE)
-
-    def _work_wait(self, rows: int, seconds: float) -> None:
-        """Until so many rows are queued, or somebody else has news. The lock is held, but while waiting."""
-        self._awaited = rows
-        self._lock.wait(seconds)
-        self._awaited = 0
 
     def _call_soon(self, callback: Callable[[Any], None], argument: Any) -> None:
         try:
@@ -244,26 +175,10 @@ class Batcher:
     # ---- a batch, taken and run in either
 
     def _take(self) -> list[InferRequest]:
-        with self._lock:
-            if self._policy.delay and self._merge:
-                self._work_delay()
-            requests = self._queue.take(self._room())
-            if not requests:
-                self._busy -= 1
-                if not self._busy:
-                    self._call_soon(self._went_idle, None)
-            return requests
-
-    def _room(self) -> int:
-        """The most rows that the next batch may have."""
-        if not self._merge:
-            return 0
-        return self._policy.max_rows if self._policy.delay else self.growth.limit
-
-    def _following(self) -> InferRequest | None:
-        """Whose turn is next, if anybody's."""
-        with self._lock:
-            return self._queue.first if self._queue else None
+        requests = self._backlog.take()
+        if not requests and not self._backlog.busy:
+            self._call_soon(self._went_idle, None)
+        return requests
 
     def _post(self, requests: list[InferRequest], tell: Tell, *, in_worker: bool) -> Run | None:
         """Runs them and tells the outcome."""
@@ -306,9 +221,7 @@ class Batcher:
         try:
             self._deliver_all(run)
         finally:
-            with self._lock:
-                run.delivered = True
-                self._lock.notify_all()
+            self._backlog.delivered(run)
 
     def _deliver_all(self, run: Run) -> None:
         for request in run.requests:
@@ -341,7 +254,7 @@ class Batcher:
             self._loop.call_exception_handler({"message": "a reply could not be delivered", "exception": error})
 
     def _went_idle(self, _: None) -> None:
-        if not self._busy:
+        if not self._backlog.busy:
             self._idle.set()
 
 

@@ -119,7 +119,7 @@ async def test_each_gets_the_outputs_that_it_asked_for() -> None:
 
 @on_loop
 async def test_clients_that_were_answered_together_come_back_together() -> None:
-    """Without `_work_refill` eight clients in step make batches of 1 and 7, over and over."""
+    """Without a moment to come back in, eight clients in step make batches of 1 and 7, over and over."""
     model = Model()
     model.seconds = 0.02
     async with standing(model) as stand:
@@ -413,7 +413,8 @@ def test_everyone_is_answered_once_and_rightly(
             model.release()
             outcomes = await asyncio.wait_for(asyncio.gather(*(future for _, future in asked)), 10)
             assert stand.batcher.pending() == 0
-            assert (stand.batcher._queue.nbytes, stand.batcher._queue.rows) == (0, 0)
+            queue = stand.batcher._backlog._queue
+            assert (queue.nbytes, queue.rows) == (0, 0)
         assert {id(request) for request, _ in asked} == {id(request) for request in stand.settled}
         assert len(stand.settled) == len(asked)
         for (request, _), outcome in zip(asked, outcomes, strict=True):
