@@ -41,6 +41,7 @@ class Verdict:
 
     duplicated  id → how often it came beyond the first time, results and dead letters together
     disordered  came out behind a later one of their key; a repeat of what had come before is no disorder
+    divided     came more than once, and from different versions: where a split changed meanwhile, that is no fault
     buried      dead letters that are no poison, and `unnoticed` poison that was scored
     """
 
@@ -52,6 +53,7 @@ class Verdict:
     foreign: list[str] = field(default_factory=list)
     buried: list[str] = field(default_factory=list)
     unnoticed: list[str] = field(default_factory=list)
+    divided: list[str] = field(default_factory=list)
 
     @property
     def duplicates(self) -> int:
@@ -75,6 +77,7 @@ class Verdict:
             "foreign": self.foreign,
             "buried": self.buried,
             "unnoticed": self.unnoticed,
+            "of two versions": self.divided,
         }
         told = [f"{len(ids)} {name} ({', '.join(ids[:5])})" for name, ids in parts.items() if ids]
         return f"of {self.produced} records: {'; '.join(told) or 'each one once'}"
@@ -105,6 +108,7 @@ class Ledger:
         wrong = {r.id for r in results if r.id in self.entries and self._is_wrong(r, compute)}
         late = self._late(results) if ordered else set()
         scored = {result.id for result in results}
+        named = Counter(name for name, _ in {(result.id, result.version) for result in results})
         return Verdict(
             len(self.entries),
             [name for name in self.entries if not seen[name]],
@@ -114,6 +118,7 @@ class Ledger:
             [name for name in seen if name not in self.entries],
             [name for name in dict.fromkeys(dead) if name in self.entries and not self.entries[name].poison],
             [name for name, entry in self.entries.items() if entry.poison and name in scored],
+            [name for name in self.entries if named[name] > 1],
         )
 
     def _is_wrong(self, result: Result, compute: Compute) -> bool:

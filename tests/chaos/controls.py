@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import random
-import signal
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from chaos.broken import TAKING_OVER, WRITING
-from chaos.faults import CRASHES, OTHERS, Fault
+from chaos.faults import CRASHES, OTHERS
+from chaos.faults.fault import Fault
 from chaos.gate import Gate
 from chaos.pipelines.kafka import KafkaAtLeastOnce, KafkaExactlyOnce, KafkaToPostgreSQL
 from chaos.pipelines.pipeline import Pipeline
@@ -53,24 +53,23 @@ def _stopped_at(gate: Gate, round_: Round) -> bool:
     gate.close()
     round_.send()
     stopped = gate.holds(_LIMIT)
-    round_.worker.send(signal.SIGSTOP)
+    round_.worker.stop()
     return stopped and round_.in_flight()
 
 
 def _go_on(gate: Gate, round_: Round) -> None:
     gate.open()
-    round_.worker.send(signal.SIGCONT)
+    round_.worker.go_on()
     gate.passed(_LIMIT)
 
 
 class Patient(KafkaExactlyOnce):
-    """No time runs out before the mistake has shown, however busy the machine is."""
-
     request_timeout = 30
 
-    def document(self) -> dict[str, Any]:
-        document = super().document()
-        return document | {"errors": document["errors"] | {"stalled": 60, "settle": 20}}
+
+def patient(document: dict[str, Any]) -> dict[str, Any]:
+    """No time runs out before the mistake has shown, however busy the machine is."""
+    return document | {"errors": document["errors"] | {"stalled": 60, "settle": 20}}
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,9 +86,9 @@ CONTROLS: Final = {
     for control in (
         Control("acknowledges-before-it-writes", KafkaAtLeastOnce, CRASHES["crash before-write"]),
         Control("commits-past-a-failed-row", KafkaAtLeastOnce, OTHERS["kill -9"]),
-        Control("does-not-fence-by-partition", Patient, outlives),
-        Control("reads-the-offset-before-it-fences", Patient, commits_in_between),
-        Control("leaves-the-epoch-out", KafkaToPostgreSQL, outlives),
+        Control("does-not-fence-by-partition", Patient, Fault(outlives)),
+        Control("reads-the-offset-before-it-fences", Patient, Fault(commits_in_between)),
+        Control("leaves-the-epoch-out", KafkaToPostgreSQL, Fault(outlives)),
     )
 }
 
@@ -101,7 +100,7 @@ def caught(control: Control, servers: Servers, folder: Path, scores: Scores, see
     made.mkdir()
     pipeline = control.pipeline(servers, made)
     command = ("-m", "chaos.broken", control.mistake, str(state))
-    with Round(pipeline, folder / "tree", state, command) as round_:
+    with Round(pipeline, folder / "tree", state, command, patient) as round_:
         for number in range(1, ROUNDS + 1):
             if not round_.strike(control.mistake, control.fault, chance):
                 break

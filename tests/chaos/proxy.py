@@ -6,6 +6,7 @@ import contextlib
 import socket
 import threading
 import time
+from collections.abc import Callable
 from types import TracebackType
 from typing import Literal
 
@@ -13,6 +14,33 @@ Mode = Literal["pass", "blackhole", "deaf", "mute", "delay", "refuse"]
 
 #: bytes at a time
 CHUNK = 1 << 16
+
+Pair = tuple[socket.socket, socket.socket]
+
+
+class Trap:
+    """Waits for something that a worker says. It is passed on, and nothing comes back on that connection any more."""
+
+    def __init__(self, wanted: Callable[[bytes], bool]) -> None:
+        self._wanted = wanted
+        self._sprung = threading.Event()
+        self._pair: Pair | None = None
+
+    def wait(self, limit: float) -> bool:
+        """Whether it was said within so many seconds."""
+        return self._sprung.wait(limit)
+
+    def hears(self, data: bytes, pair: Pair) -> bool:
+        """Whether this is it; the first alone counts."""
+        if self._pair is None and self._wanted(data):
+            self._pair = pair
+        return self._pair is pair
+
+    def swallows(self, pair: Pair) -> bool:
+        return self._pair is pair
+
+    def sent(self) -> None:
+        self._sprung.set()
 
 
 class Proxy:
@@ -33,8 +61,10 @@ class Proxy:
         self.lag = lag
         self._mode: Mode = "pass"
         self._changed = threading.Condition()
-        self._pairs: set[tuple[socket.socket, socket.socket]] = set()
-        self._closed = False
+        self._pairs: set[Pair] = set()
+        #: those that carry nothing until all is well again
+        self._hanging: set[Pair] = set()
+        self._trap: Trap | None = None
         self._listening = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._listening.getsockname()[1]
         threading.Thread(target=self._accept, daemon=True).start()
@@ -42,6 +72,8 @@ class Proxy:
     def set(self, mode: Mode) -> None:
         with self._changed:
             self._mode = mode
+            if mode == "pass":
+                self._hanging.clear()
             pairs = list(self._pairs) if mode == "refuse" else []
             self._changed.notify_all()
         for pair in pairs:
@@ -54,8 +86,17 @@ class Proxy:
         for pair in pairs:
             _cut(*pair)
 
+    def hang(self) -> None:
+        """The connections that are there carry nothing until `set`; new ones do."""
+        with self._changed:
+            self._hanging |= self._pairs
+
+    def trap(self, wanted: Callable[[bytes], bool]) -> Trap:
+        """Takes the place of the one before."""
+        self._trap = Trap(wanted)
+        return self._trap
+
     def close(self) -> None:
-        self._closed = True
         self.set("refuse")
         self._listening.close()
 
@@ -89,19 +130,24 @@ class Proxy:
             for way in ((near, far, "deaf"), (far, near, "mute")):
                 threading.Thread(target=self._carry, args=(*way, (near, far)), daemon=True).start()
 
-    def _carry(
-        self, source: socket.socket, sink: socket.socket, hole: Mode, pair: tuple[socket.socket, socket.socket]
-    ) -> None:
+    def _carry(self, source: socket.socket, sink: socket.socket, hole: Mode, pair: Pair) -> None:
         with contextlib.suppress(OSError):
             while data := source.recv(CHUNK):
+                trap = self._trap
+                caught = trap is not None and hole == "deaf" and trap.hears(data, pair)
                 with self._changed:
-                    self._changed.wait_for(lambda: self._mode not in ("blackhole", hole))
+                    self._changed.wait_for(lambda: self._mode not in ("blackhole", hole) and pair not in self._hanging)
                     lag = self.lag if self._mode == "delay" else 0.0
                 if lag:
                     time.sleep(lag)
+                if trap is not None and hole == "mute" and trap.swallows(pair):
+                    continue
                 sink.sendall(data)
+                if trap is not None and caught:
+                    trap.sent()
         with self._changed:
             self._pairs.discard(pair)
+            self._hanging.discard(pair)
         _cut(*pair)
 
 

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import numpy as np
 import onnxruntime
+from chaos.models import SLOW
 from oracle import Ledger, Result, Verdict
 
 from gateway.models.onnx.reader import read_graph
@@ -24,10 +25,11 @@ POISON: Final = 500
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """`poison` can never be scored."""
+    """`poison` can never be scored; a `slow` one takes the model some seconds."""
 
     id: int
     poison: bool
+    slow: bool = False
 
     @property
     def key(self) -> str:
@@ -35,7 +37,8 @@ class Record:
 
     @property
     def features(self) -> tuple[float, ...]:
-        return _ROWS[self.id % len(_ROWS)]
+        row = _ROWS[self.id % len(_ROWS)]
+        return (SLOW, *row[1:]) if self.slow else row
 
     @property
     def row(self) -> dict[str, Any]:
@@ -59,11 +62,12 @@ class Sent:
     def __len__(self) -> int:
         return len(self._rounds)
 
-    def next(self, count: int, *, poison: bool = False) -> list[Record]:
-        """`poison`: one of these is, whatever their numbers."""
+    def next(self, count: int, *, poison: bool = False, slow: bool = False) -> list[Record]:
+        """`poison`, `slow`: one of these is, whatever their numbers."""
         first = len(self)
+        middle = first + count // 2
         records = [
-            Record(n, n % POISON == POISON - 1 or (poison and n == first + count // 2))
+            Record(n, n % POISON == POISON - 1 or (poison and n == middle), slow and n == middle + 1)
             for n in range(first, first + count)
         ]
         for record in records:
@@ -74,9 +78,12 @@ class Sent:
     def judge(self, results: Iterable[Result], dead: Sequence[str], scores: Scores, *, ordered: bool) -> Verdict:
         return self.ledger.judge(results, dead, scores, ordered=ordered)
 
+    def round_of(self, id_: str) -> int:
+        return self._rounds[int(id_)]
+
     def by_round(self, ids: Iterable[str]) -> Counter[int]:
         """How many of these records were sent in which round."""
-        return Counter(self._rounds[int(id_)] for id_ in ids)
+        return Counter(map(self.round_of, ids))
 
 
 class Scores:
@@ -84,12 +91,15 @@ class Scores:
 
     def __init__(self, models: Path) -> None:
         self._scores: dict[str, Any] = {}
-        rows = np.array(_ROWS, np.float32)
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = 1
+        known = [*_ROWS, *((SLOW, *row[1:]) for row in _ROWS)]
+        rows = np.array(known, np.float32)
         for folder in sorted((models / "T").iterdir()):
             model = read_graph(folder / "model.onnx").without_zipmap() or (folder / "model.onnx").read_bytes()
-            session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
+            session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
             column = session.run(["output_probability"], {"X": rows})[0][:, 1]
-            self._scores[folder.name] = dict(zip(_ROWS, column.tolist(), strict=True))
+            self._scores[folder.name] = dict(zip(known, column.tolist(), strict=True))
 
     def __call__(self, version: str, row: Sequence[float]) -> float:
         """Raises LookupError."""

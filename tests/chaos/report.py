@@ -6,10 +6,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from chaos.pipelines.pipeline import IN_FLIGHT
 from chaos.round import Round
 from oracle import Verdict
 
-_TITLES: Final = ("fault", "times", "in vain", "lost", "duplicated", "repeated", "out of order", "wrong")
+_TITLES: Final = ("fault", "times", "in vain", "lost", "duplicated", "repeated", "at most", "out of order", "wrong")
 
 
 @dataclass(slots=True)
@@ -17,7 +18,7 @@ class Line:
     """Of one fault. Records count for the fault in whose round they were sent.
 
     vain        times without a record in flight, which count for nothing
-    duplicated  where exactly once is claimed; `repeated` where at least once is
+    duplicated  where exactly once is claimed; `repeated` where at least once is, `bound`: what was in flight, at most
     """
 
     times: int = 0
@@ -25,12 +26,13 @@ class Line:
     lost: int = 0
     duplicated: int = 0
     repeated: int = 0
+    bound: int = 0
     disordered: int = 0
     wrong: int = 0
 
     @property
     def cells(self) -> tuple[int, ...]:
-        return self.times, self.vain, self.lost, self.duplicated, self.repeated, self.disordered, self.wrong
+        return self.times, self.vain, self.lost, self.duplicated, self.repeated, self.bound, self.disordered, self.wrong
 
     def __add__(self, other: Line) -> Line:
         return Line(*(mine + theirs for mine, theirs in zip(self.cells, other.cells, strict=True)))
@@ -56,13 +58,14 @@ class Report:
 
 def report(round_: Round, found: Verdict, seconds: float, stuck: str) -> Report:
     pipeline, sent = round_.pipeline, round_.sent
-    wrong = [*found.wrong, *found.buried, *found.unnoticed]
+    wrong = [*found.wrong, *found.buried, *found.unnoticed, *round_.divided(found)]
     kinds = [sent.by_round(ids) for ids in (found.lost, found.duplicated, found.disordered, wrong)]
     lines: dict[str, Line] = {}
     for name in dict.fromkeys(round_.tally.rounds.values()):
         rounds = [number for number, fault in round_.tally.rounds.items() if fault == name]
         lost, duplicated, disordered, bad = (sum(counts[number] for number in rounds) for counts in kinds)
-        once = (duplicated, 0) if pipeline.exactly_once else (0, duplicated)
+        bound = round_.tally.breaks[name] * IN_FLIGHT
+        once = (duplicated, 0, 0) if pipeline.exactly_once else (0, duplicated, bound)
         struck, missed = round_.tally.struck[name], round_.tally.missed[name]
         lines[name] = Line(struck, missed, lost, *once, disordered, bad)
     good = not stuck and round_.keeps(found)

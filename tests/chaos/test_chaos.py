@@ -11,14 +11,13 @@ from pathlib import Path
 import pytest
 from chaos.controls import CONTROLS, caught
 from chaos.faults import faults_of
+from chaos.models import make
 from chaos.pipelines import PIPELINES
 from chaos.pipelines.servers import Servers
 from chaos.records import Scores
 from chaos.round import Round
 from servers.fixtures import missing
 from servers.server import Missing
-
-from loadtests.models import make
 
 FAULTS = {
     "kafka-exactly-once": ("crash before-write", "stands still"),
@@ -38,9 +37,7 @@ def servers() -> Iterator[Servers]:
 
 @pytest.fixture(scope="module")
 def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("models")
-    make(folder)
-    return folder / "tree"
+    return make(tmp_path_factory.mktemp("models"))
 
 
 @pytest.mark.timeout(240)
@@ -71,5 +68,6 @@ def test_what_a_pipeline_claims_holds(name: str, servers: Servers, models: Path,
     with Round(pipeline, models, tmp_path / "state") as round_:
         for fault in FAULTS[name]:
             assert round_.strike(fault, faults[fault], chance), f"after '{fault}':\n{round_.logs()}"
+            assert round_.struck, f"'{fault}' met no record in flight"
     verdict = round_.verdict(Scores(models))
     assert round_.keeps(verdict), f"{verdict}\n{round_.logs()}"

@@ -6,7 +6,10 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
+
+import psutil
 
 from gateway.core.crashpoint import VARIABLE
 
@@ -28,6 +31,9 @@ class Worker:
         self.log = state / log
 
     def start(self, crash: str = "") -> None:
+        """Unless it runs."""
+        if self.alive:
+            return
         environment = {key: value for key, value in os.environ.items() if not key.startswith("SLUICE_")}
         environment["PYTHONPATH"] = os.pathsep.join(filter(None, (str(TESTS), environment.get("PYTHONPATH", ""))))
         if crash:
@@ -44,7 +50,21 @@ class Worker:
     def alive(self) -> bool:
         return self.process is not None and self.process.poll() is None
 
-    def send(self, number: signal.Signals) -> None:
+    @property
+    def runs(self) -> bool:
+        """It is alive, and does not stand still."""
+        return self.alive and self.process is not None and _status(self.process.pid) != psutil.STATUS_STOPPED
+
+    def stop(self) -> None:
+        """Returns when it stands still: the signal alone is no promise."""
+        self._send(signal.SIGSTOP)
+        while self.runs:
+            time.sleep(0.001)
+
+    def go_on(self) -> None:
+        self._send(signal.SIGCONT)
+
+    def _send(self, number: signal.Signals) -> None:
         assert self.process is not None
         self.process.send_signal(number)
 
@@ -55,6 +75,16 @@ class Worker:
             return self.process.wait(limit) == -signal.SIGKILL
         except subprocess.TimeoutExpired:
             return False
+
+    def stopped_by_itself(self, limit: float) -> bool:
+        """Whether it stands still within so many seconds, as it was told."""
+        assert self.process is not None
+        end = time.monotonic() + limit
+        while self.runs:
+            if time.monotonic() > end:
+                return False
+            time.sleep(0.01)
+        return self.alive
 
     def end(self, number: signal.Signals = signal.SIGTERM) -> int:
         if self.process is None:
@@ -69,3 +99,11 @@ class Worker:
             return self.process.wait()
         finally:
             self.process = None
+
+
+def _status(pid: int) -> str:
+    """Of a process that may be about to go."""
+    try:
+        return str(psutil.Process(pid).status())
+    except psutil.NoSuchProcess:
+        return ""

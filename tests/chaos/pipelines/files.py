@@ -18,13 +18,16 @@ class Files(Pipeline):
 
     name = "files"
     ordered = True
-    chunk = 1000
+    locks = True
+    shared = False
+    repeats = True
+    chunk = 2000
 
     def __init__(self, servers: Servers, folder: Path) -> None:
         super().__init__(servers, folder)
         self.source, self.sink = folder / "in", folder / "out"
-        for made in (self.source, self.sink):
-            made.mkdir()
+        self.source.mkdir()
+        self.disk = servers.disk(self.sink)
         self._number = 0
 
     def document(self) -> dict[str, Any]:
@@ -43,14 +46,24 @@ class Files(Pipeline):
         }  # fmt: skip
 
     def send(self, records: Sequence[Record]) -> None:
-        self._number += 1
-        temporary = self.folder / "next"
-        temporary.write_bytes(b"".join(record.json + b"\n" for record in records))
-        temporary.rename(self.source / f"{self._number:06}.jsonl")
+        self._put(b"".join(record.json + b"\n" for record in records))
         self.sent += len(records)
 
+    def again(self) -> None:
+        """A file of the same content under another name."""
+        done = sorted((self.source / "done").glob("*.jsonl"))
+        self._put(done[-1].read_bytes())
+
+    def _put(self, content: bytes) -> None:
+        self._number += 1
+        temporary = self.folder / "next"
+        temporary.write_bytes(content)
+        temporary.rename(self.source / f"{self._number:06}.jsonl")
+
     def waiting(self) -> int:
-        return sum(map(_lines, self.source.glob("*.jsonl")))
+        """A file is done when it is moved away; what is written of it until then is done, too."""
+        made = [*self.sink.glob(".*.part"), *self.sink.glob("dead/.*.part")]
+        return sum(map(_lines, self.source.glob("*.jsonl"))) - sum(map(_lines, made))
 
     def results(self) -> list[Result]:
         found = [

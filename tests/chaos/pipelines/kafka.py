@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from secrets import token_hex
 from typing import Any, ClassVar
 
-from chaos.pipelines.pipeline import COMMON, FIELDS, Pipeline, id_of, result_of
+from chaos.pipelines.pipeline import COMMON, FIELDS, Pipeline, Site, id_of, result_of
 from chaos.pipelines.servers import Servers, through
 from chaos.pipelines.sql import LIMITS, rows_of
 from chaos.records import Record
@@ -18,18 +19,23 @@ from oracle import Result
 from servers.server import until
 
 PARTITIONS = 4
+#: Kafka's numbers of requests
+PRODUCE, END_TXN = 0, 26
 
 
 class KafkaExactlyOnce(Pipeline):
     name = "kafka-exactly-once"
     ordered = True
+    atomic = False
     chunk = 1500
+    #: by number, the request that makes what was written hold
+    commit: ClassVar[int] = END_TXN
     request_timeout: ClassVar[float] = 4
 
     def __init__(self, servers: Servers, folder: Path) -> None:
         super().__init__(servers, folder)
         self.kafka, self.proxy = servers.kafka()
-        self.server = self.kafka
+        self.sites = [Site(self.kafka, self.proxy)]
         self.source, self.sink, self.letters = (
             self.kafka.create(partitions) for partitions in (PARTITIONS, PARTITIONS, 1)
         )
@@ -47,7 +53,6 @@ class KafkaExactlyOnce(Pipeline):
         }
 
     def _brokers(self) -> dict[str, Any]:
-        assert self.proxy is not None
         return {"brokers": [f"127.0.0.1:{self.proxy.port}"], "request_timeout": self.request_timeout}
 
     def _outputs(self) -> dict[str, Any]:
@@ -64,6 +69,10 @@ class KafkaExactlyOnce(Pipeline):
     def send(self, records: Sequence[Record]) -> None:
         self.kafka.write(self.source, [r.json for r in records], [r.key.encode() for r in records])
         self.sent += len(records)
+
+    def is_commit(self, said: bytes) -> bool:
+        """A request begins with its length and its number."""
+        return int.from_bytes(said[4:6]) == self.commit
 
     def waiting(self) -> int:
         for tries_left in reversed(range(50)):
@@ -99,6 +108,7 @@ class KafkaAtLeastOnce(KafkaExactlyOnce):
     name = "kafka-at-least-once"
     exactly_once = False
     commits = False
+    commit = PRODUCE
 
     def _outputs(self) -> dict[str, Any]:
         plain = {**self._brokers(), "transactions": False}
@@ -114,6 +124,7 @@ class KafkaToPostgreSQL(KafkaExactlyOnce):
     """Positions beside the results. A trigger writes down each time that a result is written."""
 
     name = "kafka-postgresql"
+    repeats = True
 
     def __init__(self, servers: Servers, folder: Path) -> None:
         super().__init__(servers, folder)
@@ -130,10 +141,7 @@ class KafkaToPostgreSQL(KafkaExactlyOnce):
             """,
             self.url,
         )
-        self.server, self.proxy = self.database, self._database_proxy
-
-    def _brokers(self) -> dict[str, Any]:
-        return {"brokers": [self.kafka.address], "request_timeout": 4}
+        self.sites.insert(0, Site(self.database, self._database_proxy))
 
     def _outputs(self) -> dict[str, Any]:
         return {
@@ -146,6 +154,21 @@ class KafkaToPostgreSQL(KafkaExactlyOnce):
             },
             "guarantee": "exactly once",
         }  # fmt: skip
+
+    def again(self) -> None:
+        """The group's own offsets are set back to the beginning, as an operator may do."""
+        for partition in range(PARTITIONS):
+            until(partial(self._rewound, partition), 30, "setting the group back")
+
+    def _rewound(self, partition: int) -> bool:
+        try:
+            self.kafka.commit(self.group, self.source, 0, partition)
+        except KafkaException:  # until its dead member's session is over
+            return False
+        return True
+
+    def is_commit(self, said: bytes) -> bool:
+        return b"COMMIT" in said
 
     def waiting(self) -> int:
         written = int(self.database.sql("SELECT count(DISTINCT id) FROM written", self.url)[0][0])

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import amqp
-from chaos.pipelines.pipeline import COMMON, FIELDS, Pipeline, id_of, result_of
+from chaos.pipelines.pipeline import COMMON, FIELDS, Pipeline, Site, id_of, result_of
 from chaos.pipelines.servers import Servers, through
 from chaos.records import Record
 from oracle import Result
@@ -17,12 +17,13 @@ from oracle import Result
 class Queue(Pipeline):
     name = "rabbitmq"
     exactly_once = False
+    atomic = False
     chunk = 1500
 
     def __init__(self, servers: Servers, folder: Path) -> None:
         super().__init__(servers, folder)
         self.broker, self.proxy = servers.rabbitmq()
-        self.server = self.broker
+        self.sites = [Site(self.broker, self.proxy)]
         self.source, self.sink, self.letters = (self.broker.queue(type="quorum") for _ in range(3))
         self._results: list[Result] = []
         self._dead: list[str] = []
@@ -51,6 +52,10 @@ class Queue(Pipeline):
             while confirmed[-1] < len(records):
                 channel.connection.drain_events(timeout=20)
         self.sent += len(records)
+
+    def is_commit(self, said: bytes) -> bool:
+        """basic.publish, which is to be confirmed."""
+        return b"\0\x3c\0\x28" in said
 
     def waiting(self) -> int:
         done = {result.id for result in self.results()} | set(self.dead())

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 
+from chaos.disk import Disk
 from chaos.proxy import Proxy
 from servers.kafka import Kafka
 from servers.postgresql import PostgreSQL
@@ -38,6 +40,11 @@ class Servers:
 
     def rabbitmq(self) -> tuple[RabbitMQ, Proxy]:
         return self._start("rabbitmq", lambda proxy: _aimed(RabbitMQ(), proxy))
+
+    def disk(self, path: Path) -> Disk | None:
+        """Makes the folder; one that cannot be filled up where nothing may be mounted."""
+        disk = self._stack.enter_context(Disk(path))
+        return disk if disk.mounted else None
 
     def _start(self, name: str, make: Any) -> Any:
         if name not in self._started:

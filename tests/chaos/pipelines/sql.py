@@ -8,12 +8,13 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from chaos.pipelines.pipeline import COMMON, FIELDS, Pipeline
+from chaos.pipelines.pipeline import COMMON, FIELDS, Pipeline, Site
 from chaos.pipelines.servers import Servers, through
 from chaos.records import COLUMNS, Record
 from oracle import Result
 
-LIMITS = {"connect": 4, "statement": 4, "lock": 2, "idle": 4}
+#: a transaction may be idle for longer than the slow model takes
+LIMITS = {"connect": 4, "statement": 4, "lock": 2, "idle": 10}
 
 
 class PostgreSQLClaim(Pipeline):
@@ -25,7 +26,7 @@ class PostgreSQLClaim(Pipeline):
     def __init__(self, servers: Servers, folder: Path) -> None:
         super().__init__(servers, folder)
         self.database, self.proxy = servers.postgresql()
-        self.server = self.database
+        self.sites = [Site(self.database, self.proxy)]
         self.url = self.database.database()
         columns = ", ".join(f"{name} double precision" for name in COLUMNS)
         self.database.sql(
@@ -68,6 +69,9 @@ class PostgreSQLClaim(Pipeline):
         self.database.sql(f"INSERT INTO work (id, k, {', '.join(COLUMNS)}) VALUES {', '.join(rows)}", self.url)
         self.sent += len(records)
 
+    def is_commit(self, said: bytes) -> bool:
+        return b"COMMIT" in said
+
     def waiting(self) -> int:
         return int(self.database.sql("SELECT count(*) FROM work WHERE status = 'new'", self.url)[0][0])
 
@@ -83,11 +87,13 @@ class SQLiteLease(Pipeline):
     """Rows are lent with a fencing token, scored outside of any transaction, and written back."""
 
     name = "sqlite-lease"
+    locks = True
     chunk = 800
 
     def __init__(self, servers: Servers, folder: Path) -> None:
         super().__init__(servers, folder)
-        self.path = folder / "work.db"
+        self.disk = servers.disk(folder / "disk")
+        self.path = folder / "disk" / "work.db"
         columns = ", ".join(f"{name} REAL" for name in COLUMNS)
         with closing(self._connect()) as connection:
             connection.executescript(
