@@ -76,8 +76,10 @@ class Counts:
         wrong = (found < least) | (found > most) if bad is None else (found < least) | (found > most) | bad
         for row in rows_where(wrong):
             holds = bad is not None and bool(bad[row])
-            what = f"holds {part[row].tobytes().hex()}" if holds else f"is {found[row]}"
-            columns.blame(row, f"field '{leaf.name}' {what}, expected the {least} to {most} of its table")
+            data = part[row].tobytes()
+            what = f"holds {data.hex()}" if holds else f"is {found[row]}"
+            hint = self._form.hint(leaf, data) if holds else ""
+            columns.blame(row, f"field '{leaf.name}' {what}, expected the {least} to {most} of its table{hint}")
         return np.where(wrong, least, found)
 
 

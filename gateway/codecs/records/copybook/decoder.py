@@ -149,11 +149,11 @@ class CopybookDecoder:
     def _judge(self, columns: Columns, group: Group, part: Array, bad: Array) -> Array | None:
         """Blames records for what is no number; returns where a number is missing, [elements * rows]."""
         leaf, missing = group.leaf, None
-        if self._form.blanks or leaf.blank_zero:
-            blank = bad & self._form.is_blank(leaf, part)
-            bad = bad & ~blank
-            if not leaf.blank_zero and blank.any():
-                missing = blank
+        if leaf.blank_zero:
+            bad = bad & ~self._form.is_blank(leaf, part)
+        if self._form.blanks:
+            unset = bad & self._form.is_unset(leaf, part)
+            bad, missing = bad & ~unset, unset if unset.any() else None
         for at in rows_where(bad):
             element, row = divmod(at, columns.rows)
             wanted, own = next(part for part in group.parts if part[1].start <= element < part[1].stop)

@@ -28,6 +28,10 @@ _NAMES: Final = {
 }
 #: those whose sign is told apart
 _DECIMAL: Final = frozenset(_NAMES)
+_ASCII_DIGITS: Final = frozenset(b"0123456789+-{}ABCDEFGHIJKLMNOPQRpqrstuvwxy")
+_EBCDIC_DIGITS: Final = frozenset("0123456789+-{}ABCDEFGHIJKLMNOPQR".encode("cp037"))
+#: what a translation from EBCDIC puts for bytes without a character: SUB in ASCII, ? and U+FFFD in UTF-8
+_SUBSTITUTES: Final = frozenset(b"\x1a\x3f\xef\xbf\xbd")
 
 
 @dataclass(frozen=True)
@@ -38,7 +42,7 @@ class Conventions:
     floats        COMP-1 and COMP-2; "" is ``ibm`` where the encoding is EBCDIC, else ``ieee-little``
     native        byte order of COMP-5; "" is ``big`` where the encoding is EBCDIC, else ``little``
     overpunched   in ASCII: write signs as GnuCOBOL's -fsign=EBCDIC does
-    blanks        a number of blanks alone is missing; else it is an error
+    blanks        a number of blanks, LOW-VALUES or HIGH-VALUES alone is missing; else it is an error
     """
 
     encoding: str = "cp037"
@@ -128,6 +132,12 @@ class Conventions:
         blank: Array = (part == self._space(leaf)).all(axis=1)
         return blank
 
+    def is_unset(self, leaf: Leaf, part: Array) -> Array:
+        """[n, width] → which of them no number was ever moved to: blanks, LOW-VALUES or HIGH-VALUES."""
+        same = (part == part[:, :1]).all(axis=1) & ((part[:, 0] == 0) | (part[:, 0] == 0xFF))
+        unset: Array = same | self.is_blank(leaf, part)
+        return unset
+
     def blank(self, leaf: Leaf) -> bytes:
         """What a leaf holds that nothing was written to: blanks, or zero."""
         if not leaf.numeric:
@@ -155,4 +165,24 @@ class Conventions:
     def reason(self, leaf: Leaf, data: bytes) -> str:
         signed = "" if leaf.picture.signed or leaf.usage not in _DECIMAL else "an unsigned "
         kind = f"{signed or 'a '}{_NAMES.get(leaf.usage, 'binary number')}"
-        return f"holds {data[:32].hex()}, which is not {kind} of {leaf.picture.digits} digits"
+        return f"holds {data[:32].hex()}, which is not {kind} of {leaf.picture.digits} digits{self.hint(leaf, data)}"
+
+    def hint(self, leaf: Leaf, data: bytes) -> str:
+        """What is likely to be wrong with these bytes that are no number, to be added to the reason."""
+        likely = self._likely(leaf, data)
+        return f": {likely}" if likely else ""
+
+    def _likely(self, leaf: Leaf, data: bytes) -> str:
+        if not data.strip(b"\0") or not data.strip(b"\xff"):
+            return "`blanks: true` reads LOW-VALUES and HIGH-VALUES as missing"
+        if not data.strip(b"\x40") or not data.strip(b" "):
+            ours = data[0] == self.charset.space
+            return "`blanks: true` reads blanks as missing" if ours else f"these are blanks, but not in {self.encoding}"
+        if leaf.usage is Usage.DISPLAY:
+            if self.charset.ebcdic and _ASCII_DIGITS.issuperset(data):
+                return f"these are digits in ASCII, and the encoding is {self.encoding}"
+            if not self.charset.ebcdic and _EBCDIC_DIGITS.issuperset(data):
+                return f"these are digits in EBCDIC, and the encoding is {self.encoding}: is it cp037, cp500 or cp1140?"
+        if leaf.usage in (Usage.PACKED, Usage.UNSIGNED_PACKED) and _SUBSTITUTES.intersection(data):
+            return "was the file sent as text, which changes all that is not text? Send it in binary mode"
+        return ""

@@ -31,7 +31,9 @@ class Copybook(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         Literal["", "big", "little"], Meta(description="COMP-5. Empty: `big` in EBCDIC, else `little`.")
     ] = ""
     overpunched: Annotated[bool, Meta(description="Signs in ASCII as GnuCOBOL's -fsign=EBCDIC writes them.")] = False
-    blanks: Annotated[bool, Meta(description="A number of blanks alone is missing; else it is an error.")] = False
+    blanks: Annotated[
+        bool, Meta(description="A number of blanks, LOW-VALUES or HIGH-VALUES alone is missing; else it is an error.")
+    ] = False
 
     def layout(self, target: Target) -> Any:
         from gateway.codecs.records.copybook.layout import RecordLayout

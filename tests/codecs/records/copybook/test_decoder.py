@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import math
 
+import pytest
 from copybooks import ASCII, ODO, layout, read, value
 
 from gateway.codecs.records.columns import Field
@@ -52,6 +53,41 @@ def test_blanks() -> None:
     assert (found.errors, found.valid["X"].tolist()) == ({}, [False])
     assert math.isnan(found.fields["X"][0])
     assert value("PIC 9(3) BLANK WHEN ZERO", blank) == 0
+
+
+@pytest.mark.parametrize(
+    ("declared", "data", "encoding", "hint"),
+    [
+        ("PIC S9(3)", "31323b", "cp037", ""),
+        ("PIC S9(3)", "313273", "cp037", "these are digits in ASCII, and the encoding is cp037"),
+        (
+            "PIC 9",
+            "f1",
+            "ascii",
+            "these are digits in EBCDIC, and the encoding is ascii: is it cp037, cp500 or cp1140?",
+        ),
+        ("PIC 9(2)", "2020", "cp037", "these are blanks, but not in cp037"),
+        ("PIC 9(2)", "4040", "cp037", "`blanks: true` reads blanks as missing"),
+        ("PIC 9(3) COMP-3", "0000", "cp037", "`blanks: true` reads LOW-VALUES and HIGH-VALUES as missing"),
+        ("PIC 9(3) COMP-3", "ffff", "cp037", "`blanks: true` reads LOW-VALUES and HIGH-VALUES as missing"),
+        ("PIC 9(3) COMP-3", "1a1c", "ascii", "was the file sent as text"),
+        ("PIC 9(3) COMP-3", "12a4", "cp037", ""),
+    ],
+)
+def test_what_is_likely_wrong_is_said(declared: str, data: str, encoding: str, hint: str) -> None:
+    found = read(declared, bytes.fromhex(data), Conventions(encoding))
+    assert found.errors[0].partition(" digits")[2].removeprefix(": ").startswith(hint)
+    assert bool(found.errors[0].partition(" digits")[2]) == bool(hint)
+
+
+def test_what_nothing_was_moved_to_is_missing() -> None:
+    record = layout("05 A PIC S9(3) COMP-3.", "05 B PIC 9(2).", "05 C PIC 9(4) COMP.")
+    values = [bytes.fromhex(data) for data in ("0000ffff0000", "40400000ffff", "ffff40400001", "00ff4000f0f0")]
+    found = CopybookDecoder(record, None, Conventions(blanks=True)).decode(values)
+    assert list(found.errors) == [3]
+    assert found.valid["A"][:3].tolist() == [False] * 3
+    assert found.valid["B"][:3].tolist() == [False] * 3
+    assert found.good().fields["C"].tolist() == [0, 65535, 1]
 
 
 def test_redefined_fields_are_read_only_where_wanted() -> None:
