@@ -10,7 +10,9 @@ from typing import Any
 from adapters.kafka.input import KafkaInput
 from adapters.kafka.output import KafkaOutput
 from adapters.kafka.settings import KafkaSink, KafkaSource
-from gateway.core.stream import Context, PositionStore
+from gateway.core.stream import Context, Credit, Message, PositionStore
+
+CREDIT = Credit(1000, 1 << 30)
 
 
 class Sides:
@@ -34,3 +36,14 @@ async def until(check: Callable[[], object], limit: float = 20.0) -> None:
     async with asyncio.timeout(limit):
         while not check():  # noqa: ASYNC110 - they tell nobody
             await asyncio.sleep(0.01)
+
+
+async def messages(connector: KafkaInput, count: int, credit: Credit = CREDIT) -> list[Message]:
+    found: list[Message] = []
+    async with asyncio.timeout(30):
+        while len(found) < count:
+            got = await connector.read(credit)
+            assert got is not None
+            found += [got[0][at] for at in range(len(got[0]))]
+            await connector.ack(got[1])
+    return found

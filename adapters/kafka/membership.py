@@ -59,6 +59,10 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka h
         self._gone: Final[set[str]] = set()
         #: since when, in monotonic time, records at an offset wait and do not come
         self._waiting: dict[TopicPartition, tuple[float, int]] = {}
+        #: since when, in monotonic time, the group has not been shared out; None: it is, though perhaps not to this one
+        self._outside: float | None = None
+        rebalance: Final = max(settings.session_timeout, 2 * settings.revoke_timeout)
+        self._patience: Final = settings.request_timeout + rebalance
         self.consumer: Final = AIOKafkaConsumer(
             **connection(settings, pipeline),
             group_id=group,
@@ -70,7 +74,7 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka h
             fetch_max_bytes=settings.fetch_bytes_total,
             session_timeout_ms=round(settings.session_timeout * 1000),
             heartbeat_interval_ms=round(settings.session_timeout * 1000 / 5),
-            rebalance_timeout_ms=round(max(settings.session_timeout, 2 * settings.revoke_timeout) * 1000),
+            rebalance_timeout_ms=round(rebalance * 1000),
             max_poll_interval_ms=round(settings.poll_timeout * 1000),
             partition_assignment_strategy=(_ASSIGNORS[settings.assignment],),
         )
@@ -89,14 +93,20 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka h
                 raise NoTopicError(topic)
         self.commits.start()
         self.fetched = Fetched(self.consumer)
+        self._outside = time.monotonic()
         self.consumer.subscribe(self._settings.topics, listener=self)
 
     async def look_after(self) -> None:
         """When nothing has come for a while. Raises NoTopicError for a topic that is not there any more, and what
-        aiokafka does where no broker answers, or its consumer has stopped to fetch."""
+        aiokafka does where no broker answers, the group is not shared out, or its consumer has stopped to fetch."""
         for topic in self._settings.topics:
             if not self.consumer.partitions_for_topic(topic):
                 raise NoTopicError(topic)
+        if self._outside is not None and time.monotonic() - self._outside > self._patience:
+            raise KafkaTimeoutError(
+                f"group {self._group} was not shared out for {self._patience:g} s: the brokers have no coordinator"
+                " for it, or another member holds it up"
+            )
         lanes = [lane for lane in self.lanes.values() if lane.epoch]
         async with asyncio.timeout(self._settings.request_timeout):
             ends = await self.consumer.end_offsets([lane.tp for lane in lanes])
@@ -113,6 +123,7 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka h
 
     async def on_partitions_assigned(self, assigned: set[TopicPartition]) -> None:
         """Nothing is read of them until `open` knows from where: it may take long, and no heartbeat is sent here."""
+        self._outside = None
         log.info("group %s: this member has %s", self._group, ", ".join(_names(assigned)) or "no partition")
         self.consumer.pause(*assigned)
         for tp in sorted(assigned):
@@ -196,6 +207,7 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka h
 
     async def on_partitions_revoked(self, revoked: set[TopicPartition]) -> None:
         """The group is shared out anew: what is in flight may end, then every partition is given back."""
+        self._outside = time.monotonic()
         for lane in self.lanes.values():
             lane.drop()
         with contextlib.suppress(TimeoutError):

@@ -14,7 +14,7 @@ Not installed: the tests that need it are skipped, and the run ends with a list 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -34,7 +34,7 @@ S = TypeVar("S", bound=Server)
 
 
 @contextmanager
-def serving(name: str, server: type[S]) -> Iterator[S]:
+def serving(name: str, server: Callable[[], S]) -> Iterator[S]:
     """A server of the run's own. Skips the test where it is not installed; fails it in CI."""
     try:
         with server() as running:

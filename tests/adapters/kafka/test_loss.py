@@ -15,10 +15,12 @@ from confluent_kafka.admin import (
     ResourcePatternType,
     ResourceType,
 )
-from contract.stands import run
+from contract.stands import connected, run
 from copying import copying
+from kafka_sides import CREDIT, messages
 
 from adapters.kafka.settings import Sasl
+from gateway.core.stream import Credit, Transient
 
 if TYPE_CHECKING:
     from kafka_sides import Sides
@@ -114,3 +116,76 @@ def test_records_that_are_deleted_while_the_output_waits(
     assert found[-500:] == list(range(1500, 2000))
     assert found[:-500] == list(range(len(found) - 500)), "what was in flight, and no gap in it"
     assert "is not in it, which has 1500 to 2000; going on at 1500" in caplog.text
+
+
+# ---- the input alone
+
+
+def test_a_topic_that_is_not_there_is_waited_for(kafka: Topics, sides: Sides) -> None:
+    async def test() -> None:
+        connector = sides.input("t-not-there-yet")
+        try:
+            for _ in range(2):
+                with pytest.raises(Transient, match="there is no topic 't-not-there-yet'"):
+                    await connector.connect()
+        finally:
+            await connector.close()
+
+    run(test)
+
+
+def test_a_topic_that_goes_and_comes_again(kafka: Topics, sides: Sides) -> None:
+    topic = kafka.create()
+    kafka.write(topic, [b"1", b"2", b"3"])
+
+    async def test() -> None:
+        connector = sides.input(topic)
+        async with connected(connector):
+            assert len(await messages(connector, 3)) == 3
+            kafka.delete(topic)
+            with pytest.raises(Transient, match=f"there is no topic '{topic}'"):
+                await connector.read(CREDIT)
+            with pytest.raises(Transient, match=f"there is no topic '{topic}'"):
+                await connector.connect()
+
+    run(test)
+
+
+def test_records_that_were_deleted_before_they_were_read(
+    kafka: Topics, sides: Sides, caplog: pytest.LogCaptureFixture
+) -> None:
+    topic = kafka.create()
+    kafka.write(topic, [b"%d" % n for n in range(20)])
+
+    async def test() -> None:
+        async with connected(sides.input(topic)) as connector:
+            await messages(connector, 5, Credit(5, 1 << 20))
+        kafka.truncate(topic, 12)
+        async with connected(sides.input(topic)) as connector:
+            assert [m.value for m in await messages(connector, 8)] == [b"%d" % n for n in range(12, 20)]
+
+    run(test)
+    assert "offset 5 is not in it, which has 12 to 20; going on at 12" in caplog.text
+    kafka.delete(topic)
+
+
+def test_a_topic_that_was_made_anew_is_read_from_its_start(
+    kafka: Topics, sides: Sides, caplog: pytest.LogCaptureFixture
+) -> None:
+    topic, group = kafka.create(), {"group": "of-its-own"}
+    kafka.write(topic, [b"%d" % n for n in range(10)])
+
+    async def test() -> None:
+        async with connected(sides.input(topic, **group)) as connector:
+            await messages(connector, 10)
+        # brokers forget the offsets of a topic that is deleted, but not where they are told them afterwards
+        kafka.delete(topic)
+        await asyncio.to_thread(kafka.recreate, topic)
+        kafka.write(topic, [b"new"])
+        kafka.commit(group["group"], topic, 10)
+        async with connected(sides.input(topic, **group)) as connector:
+            assert [m.value for m in await messages(connector, 1)] == [b"new"]
+
+    run(test)
+    assert "offset 10 is not in it, which has 0 to 1; going on at 0" in caplog.text
+    kafka.delete(topic)
