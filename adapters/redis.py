@@ -1,4 +1,4 @@
-"""Redis streams, by consumer groups: exactly once between streams of one server, at least once to anywhere else."""
+"""Redis streams, by consumer groups: exactly once between streams of one server, and as computed to elsewhere."""
 
 from __future__ import annotations
 
@@ -65,6 +65,9 @@ while at <= #ARGV do
 end
 return lost
 """
+#: what a server takes that nobody has told otherwise
+MAX: Final = 512 << 20
+Start = Literal["earliest", "latest"]
 #: entries that are asked for at once
 _PAGE: Final = 500
 #: fields of an entry that Lua can pass on to XADD
@@ -114,13 +117,11 @@ class Server(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     tls: Annotated[Tls, Meta(description="For `rediss://`.")] = Tls()
     timeout_seconds: Annotated[float, Meta(description="How long the server may take to answer.", gt=0)] = 30.0
     stream: Annotated[str, Meta(description="The stream's key.", min_length=1)]
-    body: Annotated[
-        str, Meta(description="The field that is the record; the others are its headers.", min_length=1)
-    ] = "body"
+    body: Annotated[str, Meta(description="The field that is the record; others are headers.", min_length=1)] = "body"
 
     def place(self) -> str:
         """Host, port and database: what a transaction spans. Raises InvalidArgument, without the password."""
-        shown = self.url.rpartition("@")[2]
+        shown = self.url.rpartition("@")[2].partition("?")[0]
         try:
             parts = urlsplit(self.url)
             port = parts.port or 6379
@@ -137,19 +138,14 @@ class RedisInput(Server, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     key: Annotated[str, Meta(description="The field that is the record's key.")] = ""
     group: Annotated[str, Meta(description="The consumer group; the pipeline's name. Made where it is missing.")] = ""
-    consumer: Annotated[
-        str, Meta(description="This process's name in the group, whose entries it goes on with; the host's name.")
-    ] = ""
-    start: Annotated[
-        Literal["earliest", "latest"], Meta(description="Whether a new group is given what is there already.")
-    ] = "earliest"
-    claim_seconds: Annotated[
-        float,
-        Meta(description="Entries of a consumer that has given no sign of life for so long are taken over.", gt=0),
-    ] = 60.0
-    max_deliveries: Annotated[
-        int, Meta(description="An entry that was delivered to more processes becomes a dead letter. 0: never.", ge=0)
-    ] = 0
+    consumer: Annotated[str, Meta(description="This process in the group, from restart to restart; host/pipeline.")] = (
+        ""
+    )
+    start: Annotated[Start, Meta(description="Whether a new group is given what is there already.")] = "earliest"
+    claim_seconds: Annotated[float, Meta(description="Entries of who was silent for so long are taken over.", gt=0)] = (
+        60.0
+    )
+    max_deliveries: Annotated[int, Meta(description="Deliveries, of which more make a dead letter. 0: any.", ge=0)] = 0
 
 
 class RedisOutput(Server, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -157,19 +153,10 @@ class RedisOutput(Server, frozen=True, kw_only=True, forbid_unknown_fields=True)
 
     maxlen: Annotated[int, Meta(description="About how many entries the stream keeps. 0: all.", ge=0)] = 0
     record_bytes: Annotated[
-        int,
-        Meta(description="A larger record is a dead letter. No more than the server's proto-max-bulk-len.", ge=1),
-    ] = 512 << 20
-    dead_letters: Annotated[
-        str, Meta(description="The key of a stream for dead letters, written in the transaction of the results.")
-    ] = ""
-    fsync: Annotated[
-        bool,
-        Meta(
-            description="Demand that the server has each write on its disk before it confirms it (`appendonly yes`,"
-            " `appendfsync always`); else a crash of it may lose results of records of other systems."
-        ),
-    ] = False
+        int, Meta(description="As the server's proto-max-bulk-len: more is a dead letter.", ge=1)
+    ] = MAX
+    dead_letters: Annotated[str, Meta(description="A stream for dead letters, in the transaction of the results.")] = ""
+    fsync: Annotated[bool, Meta(description="Demand of the server `appendonly yes` and `appendfsync always`.")] = False
 
 
 class Held:
@@ -254,7 +241,7 @@ class RedisSource:
         self._link: Final = Link(settings)
         self._settings: Final = settings
         self._group: Final = settings.group or context.pipeline
-        self._consumer: Final = settings.consumer or socket.gethostname()
+        self._consumer: Final = settings.consumer or f"{socket.gethostname()}/{context.pipeline}"
         self._epoch = 0
         #: where to go on with the entries that this consumer had before; "" when all of them are read
         self._behind = ""
@@ -357,6 +344,8 @@ class RedisSource:
         given, now = self._settings, time.monotonic()
         if self._behind:
             self._behind = await self._claim(client, self._behind, self._consumer, 0)
+            if not self._behind:
+                self._before.clear()
         elif now >= self._sweep:
             after = "-"
             while after and not self._inbox:
@@ -536,7 +525,7 @@ def _size(fields: Mapping[bytes, bytes]) -> int:
 
 adapter = stream.Adapter(
     "redis",
-    "Redis streams by consumer groups: exactly once between streams of one server, else at least once",
+    "Redis streams by consumer groups: exactly once between streams of one server",
     input=Door(RedisInput, RedisSource),
     output=Door(RedisOutput, RedisSink),
     redrive=Door(RedisInput, _redrive),

@@ -455,6 +455,7 @@ def test_a_user_who_may_not(own_redis: Redis) -> None:
         "redis://ann:secret@h/a",
         "redis://ann:secret@/1",
         "redis://ann:secret@[h",
+        "redis://h?password=secret",
     ],
 )
 def test_an_address_that_is_none(url: str) -> None:
@@ -615,6 +616,24 @@ def place_of(folder: Path, server: Streams, stream: str) -> Place:
     place = Place(folder)
     (folder / "double.yaml").write_text(STREAM.replace("URL", server.url).replace("NAME", stream))
     return place
+
+
+def test_what_a_killed_process_had_is_scored_by_another(tmp_path: Path, redis: Streams, stream: str) -> None:
+    redis.add(stream, [record(n) for n in range(1000)])
+    places = {}
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        places[name] = place_of(tmp_path / name, redis, stream)
+        file = tmp_path / name / "double.yaml"
+        file.write_text(file.read_text().replace("consumer: one", f"consumer: {name}, claim_seconds: 1"))
+    died = Running(places["a"], "double.yaml", SLUICE_CRASH_AT="before-write:3")
+    assert died.process.wait(60) == -signal.SIGKILL, died.text()
+    assert {consumer for _, consumer, _ in redis.pending(stream, "double")} == {"a"}
+    with running(places["b"]):
+        happens(lambda: len(redis.bodies(f"{stream}-out")) >= 900, what="900 results")
+        happens(lambda: redis.pending(stream, "double") == [], what="all acknowledged")
+    results = [json.loads(body)["id"] for body in redis.bodies(f"{stream}-out")]
+    assert sorted(results) == [n for n in range(1000) if n % 10 != 4]
 
 
 def test_each_once_through_kills_of_the_stream_and_of_the_server(tmp_path: Path, own_redis: Redis) -> None:
