@@ -14,6 +14,7 @@ from pathlib import Path
 import uvloop
 
 from gateway.app import ports
+from gateway.app.adminport import admin_port
 from gateway.app.engine import settle_memory
 from gateway.app.run import OTHER_FILES, allow_files, tidy
 from gateway.app.security import Security
@@ -21,9 +22,8 @@ from gateway.app.stop import Stop, end
 from gateway.app.streamset import StreamSet
 from gateway.core.errors import SluiceError, Unavailable
 from gateway.pipeline.declared.spec import Stream
-from gateway.protocols.admin import admin_app, streams_routes
-from gateway.protocols.http.listener import Listener, bind
-from gateway.protocols.http.service import Service
+from gateway.protocols.admin import streams_routes
+from gateway.protocols.http.listener import bind
 from gateway.settings import Settings, admin_token
 from gateway.telemetry import logs
 from gateway.telemetry.metrics import CONTENT_TYPE, Page
@@ -65,10 +65,7 @@ async def serve(settings: Settings, references: Sequence[str], streams: Sequence
         routes = streams_routes(
             found.streams, found.note, render=_pages(found), content_type=CONTENT_TYPE, ready=lambda: stop.ready
         )
-        doorman = security.admin(routes)
-        service = Service(admin_app(routes, doorman), limits=ports.limits(settings), doorman=doorman)
-        tls = ports.tls(settings) if settings.tls.admin else None
-        await ports.start(stack, Listener(service, listening, tls=tls, drain_timeout=1.0))
+        await ports.start(stack, admin_port(routes, listening, security, settings))
         if await stop.unless(found.start(stack)):
             settle_memory()
             stop.set_ready(True)

@@ -18,6 +18,7 @@ from typing import Any
 import msgspec
 
 from gateway.app import ports
+from gateway.app.adminport import admin_port
 from gateway.app.inventory import FleetInventory
 from gateway.app.security import Security
 from gateway.app.stop import Stop
@@ -38,11 +39,11 @@ from gateway.core.servable import ServableId
 from gateway.models.repository import Repository
 from gateway.models.served import ServedFolder, served
 from gateway.models.source import Source
-from gateway.protocols.admin import admin_app, admin_routes
-from gateway.protocols.http.listener import Listener, bind, bind_all, turn_away
-from gateway.protocols.http.service import Service
+from gateway.protocols.admin import admin_routes
+from gateway.protocols.http.listener import bind, bind_all, turn_away
 from gateway.protocols.oip.access import Gate
 from gateway.protocols.oip.logsettings import Logging, LogSettings
+from gateway.protocols.route import Call
 from gateway.security.cells import create
 from gateway.settings import Settings, admin_token
 from gateway.store.contract import Store
@@ -138,8 +139,7 @@ class Supervisor:
         self = cls(settings, stop, rest, grpc, store, token, security, memory)
         self._stack = stack
         stack.enter_context(self._spool)
-        tls = ports.tls(settings) if settings.tls.admin else None
-        await ports.start(stack, Listener(self._admin(), admin_socket, tls=tls, drain_timeout=1.0))
+        await ports.start(stack, admin_port(self._routes(), admin_socket, security, settings))
         self._admin_address = admin_socket.getsockname()[:2]
         stack.push_async_callback(self.plane.close)
         stack.push_async_callback(self.workers.close)
@@ -174,8 +174,8 @@ class Supervisor:
         for listening in (*self._rest, *self._grpc):
             turn_away(listening)
 
-    def _admin(self) -> Service:
-        routes = admin_routes(
+    def _routes(self) -> list[Call]:
+        return admin_routes(
             self.plane,
             FleetInventory(self.workers, self._counted),
             render=with_streams(self._page, self._streams),
@@ -186,8 +186,6 @@ class Supervisor:
             streams=self._streams.streams if self._streams else None,
             stream_workers=self._streams,
         )
-        doorman = self._security.admin(routes)
-        return Service(admin_app(routes, doorman), limits=ports.limits(self.settings), doorman=doorman)
 
     def _detail(self) -> dict[str, Any]:
         told: dict[str, Any] = {"workers": {"ready": self.workers.ready(), "wanted": len(self._rest)}}

@@ -20,7 +20,6 @@ import msgspec
 import uvloop
 
 from gateway import pb
-from gateway.app.alone import traced
 from gateway.app.engine import Engine, settle_memory
 from gateway.app.orders import Orders
 from gateway.app.peers import SupervisedPeers
@@ -28,6 +27,7 @@ from gateway.app.run import OTHER_FILES, allow_files
 from gateway.app.security import Security
 from gateway.app.serving import Serving
 from gateway.app.stop import Stop, end
+from gateway.app.tracing import traced
 from gateway.control.channel import Channel, Handler
 from gateway.control.follower import Follower
 from gateway.control.reporting import report_on
