@@ -120,6 +120,8 @@ class Runner:
         if self._paused:
             logger.info("stream %s resumes", self.name)
         self._paused = ""
+        if self._state == "paused":
+            self._state = "starting"
         self._news.set()
 
     def _stop(self, state: State, deadline: float) -> None:

@@ -241,7 +241,11 @@ def _fill_missing(pick: Pick, columns: Columns, target: Array) -> None:
     valid = valid.reshape(target.shape)
     if isinstance(pick.default, Required):
         for row in rows_where(~valid):
-            columns.blame(row, f"field '{pick.field}' is missing, and has no default")
+            here = valid[row]
+            if here.ndim and here.any():
+                columns.blame(row, f"field '{pick.field}' has no value at [{int(here.argmin())}], and no default")
+            else:
+                columns.blame(row, f"field '{pick.field}' is missing, and has no default")
     else:
         target[~valid] = pick.default
 

@@ -6,6 +6,7 @@ import functools
 import inspect
 import os
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -48,7 +49,7 @@ def stream_options(command: Callable[..., R]) -> Callable[..., R | int]:
                 raise SettingsError(f"--set: expected KEY=VALUE, found '{other}'")
             overrides[key.strip()] = value
         settings = load(config or os.environ.get("SLUICE_CONFIG"), os.environ, overrides)
-        references = list(files or settings.streams)
+        references = [_meant(file, settings) for file in files] or list(settings.streams)
         if wants_references:
             kw["references"] = references
         if not references:
@@ -64,10 +65,15 @@ def stream_options(command: Callable[..., R]) -> Callable[..., R | int]:
     return wrapped
 
 
+def _meant(file: str, settings: Settings) -> str:
+    """The name of a stream of the settings stands for it."""
+    named = [each for each in settings.streams if each.endswith(f"#{file}") or Path(each).stem == file]
+    return named[0] if named and not Path(file).exists() else file
+
+
 def validated(settings: Settings, streams: list[Stream]) -> list[Any]:
     """Against the models folder and the control state, as it is now. Raises StreamError."""
     import asyncio
-    from pathlib import Path
 
     from gateway.app.storage import view
     from gateway.pipeline.declared.validation import signatures, validate

@@ -45,7 +45,10 @@ def admin_options(command: Callable[..., R]) -> Callable[..., R]:
             try:
                 found = connect(None, token, ca_file, config)
                 found.call("GET", "/streams")
-            except (Unavailable, Refused):
+            except Refused as refused:
+                # who answers and knows no streams is not asked for; who denies is
+                raise (refused if refused.status in (401, 403) else error) from None
+            except Unavailable:
                 raise error from None
             own = found
         return command(*args, admin=own, **kw)

@@ -86,6 +86,11 @@ def test_one_field_that_is_a_list_of_them_all() -> None:
         [b'{"pixels":[1,2,3,4]}', b'{"pixels":[1]}', b'{"pixels":[5,null,7,8]}']
     )
     np.testing.assert_equal(mapping.apply(columns, image)["x"], [[[1, 2], [3, 4]], [[5, math.nan], [7, 8]]])
+    needed = Mapping([entry("x", "pixels")])
+    columns = JsonDecoder(needed.fields(image)).decode([b'{"pixels":[5,6,null,8]}', b"{}"])
+    needed.apply(columns, image)
+    assert columns.errors[0] == "field 'pixels' has no value at [2], and no default"
+    assert columns.errors[1] == "field 'pixels' is missing, and has no default"
 
 
 @pytest.mark.parametrize(

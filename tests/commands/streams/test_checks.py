@@ -25,6 +25,15 @@ def test_a_good_stream_says_what_holds(place: Place) -> None:
     assert not (place.folder / "out").exists()
 
 
+def test_a_stream_of_the_settings_is_found_by_its_name(place: Place) -> None:
+    (place.folder / "sluice.yaml").write_text("models: models\nstreams: [double.yaml]\n")
+    assert place.sluice("validate", "double").stdout.startswith("double (double.yaml): good")
+    inner = "".join(f"    {line}\n" for line in (place.folder / "double.yaml").read_text().splitlines())
+    (place.folder / "sluice.yaml").write_text(f"models: models\nstreams:\n  twice:\n{inner}")
+    assert place.sluice("validate", "twice").stdout.startswith("twice (sluice.yaml): good")
+    assert "double: cannot be read: No such file" in place.sluice("validate", "double").stderr
+
+
 def test_several_problems_are_lines_and_exit_code_2(place: Place) -> None:
     place.stream("double", "affin", "guarantee: exactly once\nlanes: 2\n")
     place.stream("more", "{name: affine, version: canary}", "dead_letters: {files: {path: dead}}\nlanes: x\n")

@@ -10,7 +10,7 @@ import signal
 import httpx
 import pytest
 from gateways import running as serving
-from servers.server import until
+from servers.server import free_port, until
 from streaming import Place, Running, running
 
 from gateway.store.contract import Act
@@ -65,7 +65,8 @@ def test_list_show_pause_resume_and_redrive(place: Place) -> None:
         assert process.view()["state"] == "paused"
         assert place.dead() == []
         assert len(place.results()) == 3
-        assert process.sluice("resume", "double").returncode == 0
+        resumed = process.sluice("resume", "double", "--json")
+        assert json.loads(resumed.stdout)["state"] in ("starting", "running")
         until(lambda: len(place.results()) == 4, what="the fourth result")
         until(lambda: len(place.dead()) == 1, what="the dead letter again")
         assert place.dead()[0]["value"] == "broken"
@@ -99,6 +100,9 @@ def test_metrics_and_the_token(place: Place) -> None:
         assert 'sluice_stream_records_total{stream="double",outcome="written"} 7' in page
         assert 'sluice_stream_state{stream="double",state="running"} 1' in page
         assert 'sluice_rows_total{model="affine",version="2"} 7' in page
+        port = str(process.port)
+        denied = place.sluice("list", "--token", "wrong", SLUICE_STREAMS_PORT=str(free_port()), SLUICE_ADMIN_PORT=port)
+        assert (denied.returncode, "another admin token" in denied.stderr) == (1, True), denied.stderr
         for path in ("", "/double"):
             assert httpx.get(f"{process.url}/admin/v1/streams{path}").status_code == 401
 
