@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import struct
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
@@ -29,6 +30,7 @@ REMEMBERED: Final = 64
 CORRELATION: Final = f"{properties.PREFIX}correlation_id"
 REPLY_TO: Final = f"{properties.PREFIX}reply_to"
 
+_TOO_LARGE: Final = re.compile(r"message size \d+ is larger than (?:configured )?max size (\d+)")
 _CONTENT: Final = struct.Struct(">BHIHHQ").pack
 _FRAME: Final = struct.Struct(">BHI").pack
 _END: Final = bytes((END,))
@@ -52,6 +54,8 @@ class RabbitSink:
         self._next = 1
         #: sequence number → whose it is, and its row there; in their order
         self._open: dict[int, tuple[Publication, int]] = {}
+        #: bytes of the largest body that the broker takes; 0: it has not said
+        self._largest = 0
         #: of a batch that failed, and is tried again: ids of those that the broker has
         self._had: Final[OrderedDict[tuple[str, int, str], set[str]]] = OrderedDict()
 
@@ -145,7 +149,12 @@ class RabbitSink:
         await self._link.close()
 
     def _routes(self, rows: Rows, wanted: Sequence[int]) -> Sequence[bytes]:
-        """The method that publishes each. Raises DataError for one that leads nowhere, before anything is sent."""
+        """The method that publishes each. Raises DataError for one that leads nowhere, or is larger than the broker
+        takes, before anything is sent."""
+        if self._largest:
+            for at in wanted:
+                if (size := len(rows.batch.values[at] or b"")) > self._largest:
+                    raise DataError(f"it has {size} bytes, the broker takes {self._largest} (max_message_size)", at)
         if not self._settings.reply:
             return [self._default] * len(wanted)
         found = []
@@ -226,6 +235,9 @@ class RabbitSink:
                 return
 
     def _lose(self, error: Transient) -> None:
+        # It does not say at which message: the next try knows. Another life of the broker may have another limit.
+        limit = _TOO_LARGE.search(error.message)
+        self._largest = int(limit[1]) if limit else 0
         found, self._open = self._open, {}
         for publication in {id(one): one for one, _ in found.values()}.values():
             publication.fail(error)
