@@ -11,6 +11,7 @@ from gateway.codecs.records.columns import TOMBSTONE, Columns, rows_where
 from gateway.codecs.records.copybook.form import Conventions
 from gateway.codecs.records.copybook.layout import RecordLayout
 from gateway.codecs.records.copybook.leaf import Leaf
+from gateway.codecs.records.copybook.presence import Presence
 from gateway.codecs.records.matrix import matrix
 from gateway.core.tensor import Array
 
@@ -18,9 +19,10 @@ from gateway.core.tensor import Array
 class Counts:
     """Most counters lie at the same place in all records; those behind a variable table where its count puts them."""
 
-    def __init__(self, layout: RecordLayout, form: Conventions) -> None:
+    def __init__(self, layout: RecordLayout, form: Conventions, presence: Presence) -> None:
         self._layout: Final = layout
         self._form: Final = form
+        self._presence: Final = presence
         few, many = layout.place(layout.least), layout.place(layout.most)
         self._starts: Final = [int(many.starts[leaf.order]) for leaf in layout.counters]
         self._fixed: Final = [int(few.starts[leaf.order]) == int(many.starts[leaf.order]) for leaf in layout.counters]
@@ -49,24 +51,22 @@ class Counts:
             if fixed:
                 part = np.ascontiguousarray(data[:, start : start + leaf.width])
             else:
-                part = self._moved(values, counts[:, :at], leaf, columns)
+                part = self._moved(values, counts[:, :at], leaf, start, columns)
             counts[:, at] = self._checked(at, leaf, part, columns)
         return counts
 
-    def _moved(self, values: Sequence[bytes | None], before: Array, leaf: Leaf, columns: Columns) -> Array:
-        """The bytes of a counter that lies behind tables, by what those have."""
-        tables = before.shape[1]
-        rest = self._layout.least[tables:]
+    def _moved(self, values: Sequence[bytes | None], before: Array, leaf: Leaf, start: int, columns: Columns) -> Array:
+        """The bytes of a counter that lies behind tables. `start`: its place in the longest record."""
         part = np.zeros((columns.rows, leaf.width), np.uint8)
-        for row, key in enumerate(map(tuple, before.tolist())):
+        for row, at in enumerate(self._presence.of(before, start).sum(axis=1).tolist()):
+            value = values[row] or b""
             if row in columns.errors:
                 continue
-            place = self._layout.place((*key, *rest))
-            start, value = int(place.starts[leaf.order]), values[row] or b""
-            if len(value) < start + leaf.width:
-                columns.blame(row, misfit(value, max(place.size, start + leaf.width)))
+            if len(value) < at + leaf.width:
+                known = (*before[row].tolist(), *self._layout.least[before.shape[1] :])
+                columns.blame(row, misfit(value, self._layout.place(known).size))
                 continue
-            part[row] = np.frombuffer(value, np.uint8, leaf.width, start)
+            part[row] = np.frombuffer(value, np.uint8, leaf.width, at)
         return part
 
     def _checked(self, at: int, leaf: Leaf, part: Array, columns: Columns) -> Array:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache
-from itertools import pairwise
 from typing import Final
 
 import numpy as np
@@ -17,12 +15,9 @@ from gateway.codecs.records.copybook.form import Conventions
 from gateway.codecs.records.copybook.gather import Group, groups, kind_of, wanted_field
 from gateway.codecs.records.copybook.layout import RecordLayout
 from gateway.codecs.records.copybook.leaf import Leaf
-from gateway.codecs.records.copybook.placement import ABSENT
+from gateway.codecs.records.copybook.presence import Presence
 from gateway.codecs.records.matrix import matrix, strings
 from gateway.core.tensor import Array
-
-#: source, target and length of bytes that are copied together
-Moves = tuple[tuple[int, int, int], ...]
 
 
 class CopybookDecoder:
@@ -44,8 +39,8 @@ class CopybookDecoder:
         self.wanted: Final = tuple(wanted_field(layout, field) for field in fields)
         self._groups: Final = groups(layout, self.wanted)
         self._empty: Final = self._form.empty(layout, layout.most)
-        self._moves: Final = lru_cache(maxsize=1024)(self._moved)
-        self._counts: Final = Counts(layout, self._form)
+        self._presence: Final = Presence(layout)
+        self._counts: Final = Counts(layout, self._form, self._presence)
 
     def decode(self, values: Sequence[bytes | None]) -> Columns:
         columns = Columns(len(values), {})
@@ -62,40 +57,27 @@ class CopybookDecoder:
 
     def _spread(self, values: Sequence[bytes | None], counts: Array, columns: Columns) -> Array:
         """[rows, size] with every table at its full length, so that all records have the same places."""
+        there = self._presence.of(counts)
+        size = self._layout.size
+        sizes = there.sum(axis=1).tolist() if self._layout.slide else [size] * columns.rows
         data = np.repeat(self._empty[None], columns.rows, axis=0)
-        rows_by: dict[tuple[int, ...], list[int]] = {}
-        for row, key in enumerate(map(tuple, counts.tolist())):
-            if row not in columns.errors:
-                rows_by.setdefault(key, []).append(row)
-        for key, rows in rows_by.items():
-            size = self._layout.place(key).size
-            fitting = []
-            for row in rows:
-                value = values[row]
-                if value is None or len(value) != size:
-                    columns.blame(row, misfit(value, size))
-                else:
-                    fitting.append(row)
-            part = matrix([values[row] or b"" for row in fitting], size)
-            for source, target, length in self._moves(key):
-                data[fitting, target : target + length] = part[:, source : source + length]
+        fitting: list[bytes] = []
+        rows: list[int] = []
+        for row, value in enumerate(values):
+            if row in columns.errors:
+                continue
+            if value is None or len(value) != sizes[row]:
+                columns.blame(row, misfit(value, sizes[row]))
+                continue
+            fitting.append(value)
+            rows.append(row)
+        if len(rows) < columns.rows:
+            there[sorted(columns.errors)] = False
+        if self._layout.slide:
+            data[there] = np.frombuffer(b"".join(fitting), np.uint8)
+        else:
+            data[rows] = np.where(there[rows], matrix(fitting, size), data[rows])
         return data
-
-    def _moved(self, counts: tuple[int, ...]) -> Moves:
-        """How the bytes of a record with these counts get to where they are in one with the most."""
-        few, most = self._layout.place(counts), self._layout.place(self._layout.most)
-        target = np.full(few.size, ABSENT)
-        for leaf in self._layout.leaves:
-            sources, targets = few.starts[leaf.order].reshape(-1), most.starts[leaf.order].reshape(-1)
-            there = sources >= 0
-            each = np.arange(leaf.width)
-            target[sources[there][:, None] + each] = targets[there][:, None] + each
-        shift = target - np.arange(few.size)
-        edges = [0, *(np.flatnonzero(np.diff(shift)) + 1).tolist(), few.size]
-        runs = pairwise(edges)
-        return tuple(
-            (begin, int(target[begin]), end - begin) for begin, end in runs if begin < end and target[begin] >= 0
-        )
 
     @staticmethod
     def _limit(columns: Columns, name: str, there: Array) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from itertools import pairwise
 from math import prod
 from typing import Any, Final
 
@@ -14,6 +15,7 @@ from gateway.codecs.records.copybook.form import Conventions
 from gateway.codecs.records.copybook.item import Usage
 from gateway.codecs.records.copybook.layout import RecordLayout
 from gateway.codecs.records.copybook.leaf import Leaf
+from gateway.codecs.records.copybook.presence import Presence
 from gateway.codecs.records.jsonencoder import column_of
 from gateway.codecs.records.matrix import rows_of
 from gateway.core.errors import InvalidArgument
@@ -32,6 +34,9 @@ class CopybookEncoder:
         self._layout: Final = layout
         self._form: Final = conventions or Conventions()
         self._fields: Final = [(*layout.find(name), *column_of(source)) for name, source in fields.items()]
+        self._empty: Final = self._form.empty(layout, layout.most)
+        self._starts: Final = layout.place(layout.most).starts
+        self._presence: Final = Presence(layout)
         written = {leaf.order for leaf, *_ in self._fields}
         for leaf in layout.counters:
             if leaf.order not in written:
@@ -39,35 +44,30 @@ class CopybookEncoder:
 
     def encode(self, columns: Columns) -> Encoded:
         errors: dict[int, str] = {}
-        parts = [self._part(columns, *field, errors) for field in self._fields]
-        groups = self._by_counts(columns, errors)
-        if len(groups) == 1:
-            values = rows_of(self._records(parts, *groups[0]))
-        else:
-            values = [b""] * columns.rows
-            for counts, rows in groups:
-                for row, value in zip(rows.tolist(), rows_of(self._records(parts, counts, rows)), strict=True):
-                    values[row] = value
+        records = np.repeat(self._empty[None], columns.rows, axis=0)
+        for field in self._fields:
+            leaf, subscript, part = self._part(columns, *field, errors)
+            starts = np.asarray(self._starts[leaf.order][subscript] if subscript else self._starts[leaf.order])
+            for element, at in enumerate(starts.reshape(-1).tolist()):
+                records[:, at : at + leaf.width] = part[:, element]
+        values = self._shortened(records, columns, errors) if self._layout.counters else rows_of(records)
         for row in errors:
             values[row] = b""
         return Encoded(values, errors)
 
-    def _records(self, parts: list[tuple[Leaf, tuple[int, ...], Array]], counts: tuple[int, ...], rows: Array) -> Array:
-        place = self._layout.place(counts)
-        records = np.repeat(self._form.empty(self._layout, counts)[None], len(rows), axis=0)
-        for leaf, subscript, part in parts:
-            starts = np.asarray(place.starts[leaf.order][subscript] if subscript else place.starts[leaf.order]).reshape(
-                -1
-            )
-            for element in np.flatnonzero(starts >= 0).tolist():
-                at = int(starts[element])
-                records[:, at : at + leaf.width] = part[rows, element]
-        return records
+    def _shortened(self, records: Array, columns: Columns, errors: dict[int, str]) -> list[bytes]:
+        """Without the elements that each record has not; these are blank where what follows a table does not slide."""
+        there = self._presence.of(self._counts(columns, errors))
+        if not self._layout.slide:
+            records[~there] = self._form.charset.space
+            return rows_of(records)
+        data = records[there].tobytes()
+        ends = np.cumsum(there.sum(axis=1)).tolist()
+        return [data[begin:end] for begin, end in pairwise([0, *ends])]
 
-    def _by_counts(self, columns: Columns, errors: dict[int, str]) -> list[tuple[tuple[int, ...], Array]]:
+    def _counts(self, columns: Columns, errors: dict[int, str]) -> Array:
+        """[rows, tables]"""
         layout = self._layout
-        if not layout.counters:
-            return [((), np.arange(columns.rows))]
         sources = {leaf.order: (name, element) for leaf, _, name, element in self._fields}
         counts = np.zeros((columns.rows, len(layout.counters)), np.int64)
         for at, (leaf, least, most) in enumerate(zip(layout.counters, layout.least, layout.most, strict=True)):
@@ -78,8 +78,7 @@ class CopybookEncoder:
                     row, f"field '{leaf.name}' is {values[row]}, expected the {least} to {most} of its table"
                 )
             counts[:, at] = np.where(outside, least, values)
-        found, which = np.unique(counts, axis=0, return_inverse=True)
-        return [(tuple(key), np.flatnonzero(which.reshape(-1) == at)) for at, key in enumerate(found.tolist())]
+        return counts
 
     def _part(
         self, columns: Columns, leaf: Leaf, subscript: tuple[int, ...], name: str, element: int, errors: dict[int, str]

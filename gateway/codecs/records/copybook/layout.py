@@ -36,7 +36,10 @@ class RecordLayout:
         self.counters: Final = tuple(self._counter(table) for table in self._tables)
         self.most: Final = tuple(table.most for table in self._tables)
         self.least: Final = tuple(table.least for table in self._tables)
-        self.place: Final = Places(self._root, len(self.leaves), self.most, slide=slide).place
+        self.slide: Final = slide
+        places = Places(self._root, len(self.leaves), self.most, slide=slide)
+        self.place: Final = places.place
+        self.elements: Final = places.elements
         self.size: Final = self.place(self.most).size
         self._check()
 
@@ -111,6 +114,13 @@ class RecordLayout:
             self._leaves.append(leaf)
             return Node(item, leaf, [], counter, leaf.boundary)
         children = [self._build(child, below) for child in item.children]
+        redefined = {child.item.redefines for child in children} - {""}
+        for child in children:
+            varies = child.counter >= 0 or child.varies()
+            if varies and (child.item.redefines or child.item.name in redefined):
+                raise InvalidArgument(
+                    f"{child.item} has a variable table, and redefines an item or is redefined: COBOL allows neither"
+                )
         return Node(item, None, children, counter, max(child.boundary for child in children))
 
     def _counter(self, table: Occurs) -> Leaf:

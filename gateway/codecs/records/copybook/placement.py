@@ -68,6 +68,23 @@ class Places:
             self._synchronize(root, 0)
         self.place: Final = lru_cache(maxsize=256)(self._place)
 
+    def elements(self) -> list[Array]:
+        """By variable table: which of its elements each byte of the longest record lies in, -1 for none; int32."""
+        size = self.place(self._most).size
+        found = [np.full(size, -1, np.int32) for _ in self._most]
+        self._mark(self._root, np.zeros((), np.int64), found)
+        return found
+
+    def _mark(self, node: Node, base: Array, found: list[Array]) -> None:
+        if node.item.occurs is not None:
+            one = self._one(node, self._most)
+            base = base[..., None] + np.arange(node.item.occurs.most) * one
+            if node.counter >= 0:
+                elements = np.arange(node.item.occurs.most, dtype=np.int32)[:, None]
+                found[node.counter][base[..., None] + np.arange(one)] = elements
+        for at, child in self._offsets(node, self._most):
+            self._mark(child, base + at, found)
+
     def _place(self, counts: tuple[int, ...]) -> Placement:
         """`counts`: the elements of each variable table."""
         size = self._size(self._root, counts)

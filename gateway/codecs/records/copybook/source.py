@@ -94,7 +94,7 @@ class Source:
             raise InvalidArgument(f"{where}: {error.message}") from error
         if file in files or len(files) > _DEPTH:
             raise InvalidArgument(f"{where} copies {file}, which is within {' within '.join(filter(None, files))}")
-        yield from self._split(file, text, "auto", (file, *files), (*own, *replacings))
+        yield from self._split(file, text, self._format, (file, *files), (*own, *replacings))
 
 
 def _sentences(text: str, lines: list[Line]) -> Iterator[tuple[Where, list[str]]]:

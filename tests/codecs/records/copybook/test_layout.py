@@ -56,6 +56,10 @@ from gateway.core.errors import InvalidArgument
             ["05 G OCCURS 2.", "   10 N PIC 9.", "   10 A PIC X OCCURS 1 TO 2 DEPENDING ON N."],
             "G.N (line 3 of the copybook) is to count a table's elements, but has several values itself",
         ),
+        (
+            ["05 N PIC 9.", "05 G.", "   10 A PIC X OCCURS 1 TO 2 DEPENDING ON N.", "05 H REDEFINES G PIC X(2)."],
+            "05 G (line 3 of the copybook) has a variable table, and redefines an item or is redefined",
+        ),
         (["05 N PIC X.", "05 A PIC X OCCURS 1 TO 2 DEPENDING ON N."], "but is no whole number"),
         (
             ["05 A PIC X OCCURS 1 TO 2 DEPENDING ON N.", "05 N PIC 9."],
