@@ -113,6 +113,12 @@ def test_catches_what_nobody_produced_and_poison_that_was_scored() -> None:
     assert not verdict.sound
 
 
+def test_tells_what_came_again_from_another_version() -> None:
+    verdict = judged(lambda results: results.append(Result("r4", "2", compute("2", [4, 1.0]))))
+    assert (verdict.divided, verdict.duplicated, verdict.wrong) == (["r4"], {"r4": 1}, [])
+    assert judged(lambda results: results.append(results[4])).divided == []
+
+
 def test_without_a_claim_of_order_none_is_asked_for() -> None:
     found = ledger()
     results = answers(found)[::-1]

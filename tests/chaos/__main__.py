@@ -21,21 +21,19 @@ from pathlib import Path
 from typing import Final
 
 from chaos.controls import CONTROLS, caught
-from chaos.faults import Fault, faults_of
+from chaos.faults import faults_of
 from chaos.models import make
 from chaos.pipelines import PIPELINES
 from chaos.pipelines.servers import Servers
 from chaos.records import Scores
 from chaos.report import Report, Summary, aligned, report, table, verdict
-from chaos.round import Round, schedule
+from chaos.round import TRIES, Round, schedule
 
 from gateway.core.crashpoint import POINTS
 
 FAULTS: Final = 200
 #: times that each crash point is to be hit in a run of so many faults
 HITS: Final = 10
-#: of a fault that meets no record in flight
-TRIES: Final = 3
 
 
 def main() -> int:
@@ -101,20 +99,10 @@ def torment(name: str, folder: Path, scores: Scores, count: int, seed: int, only
         began = time.monotonic()
         with Round(pipeline, folder / "tree", folder / f"{name}-state") as round_:
             for fault in schedule(list(faults), count, chance):
-                if not _struck(round_, fault, faults[fault], chance):
+                if not round_.insist(fault, faults[fault], chance):
                     stuck = f"after '{fault}' {pipeline.waiting()} records did not come out"
                     break
         return report(round_, round_.verdict(scores), time.monotonic() - began, stuck)
-
-
-def _struck(round_: Round, name: str, fault: Fault, chance: random.Random) -> bool:
-    """Whether everything came out afterwards. What meets no record in flight is tried again."""
-    for _ in range(TRIES):
-        if not round_.strike(name, fault, chance):
-            return False
-        if round_.struck:
-            break
-    return True
 
 
 def judge_the_judge(names: list[str], folder: Path, scores: Scores, seed: int) -> bool:

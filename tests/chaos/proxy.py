@@ -34,10 +34,10 @@ class Trap:
         """Whether this is it; the first alone counts."""
         if self._pair is None and self._wanted(data):
             self._pair = pair
-        return self._pair is pair
+        return self._pair == pair
 
     def swallows(self, pair: Pair) -> bool:
-        return self._pair is pair
+        return self._pair == pair
 
     def sent(self) -> None:
         self._sprung.set()

@@ -22,6 +22,8 @@ from oracle import Verdict
 
 #: seconds in which everything must have come out after a fault
 PATIENCE = 60.0
+#: of a fault that meets no record in flight
+TRIES = 3
 #: how often there are two workers where a fault leaves that open
 COMPANY = 0.4
 
@@ -150,6 +152,15 @@ class Round:
         (self.tally.struck if self.struck else self.tally.missed)[name] += 1
         self.tally.breaks[name] += fault.breaks
         return self.settled()
+
+    def insist(self, name: str, fault: Fault, chance: random.Random) -> bool:
+        """The same, and again where it met no record in flight."""
+        for _ in range(TRIES):
+            if not self.strike(name, fault, chance):
+                return False
+            if self.struck:
+                break
+        return True
 
     def verdict(self, scores: Scores) -> Verdict:
         pipeline = self.pipeline

@@ -11,7 +11,8 @@ from chaos.proxy import Proxy
 from servers.kafka import Kafka
 from servers.postgresql import PostgreSQL
 from servers.rabbitmq import RabbitMQ
-from servers.server import free_port
+from servers.redis import Redis
+from servers.server import answers, free_port
 
 
 class ProxiedKafka(Kafka):
@@ -23,6 +24,10 @@ class ProxiedKafka(Kafka):
         self.options["listeners"] += f",PROXIED://127.0.0.1:{proxy.target}"
         self.options["advertised.listeners"] += f",PROXIED://127.0.0.1:{proxy.port}"
         self.options["listener.security.protocol.map"] += ",PROXIED:PLAINTEXT"
+        self._proxied = proxy.target
+
+    def ready(self) -> bool:
+        return super().ready() and answers(self._proxied)
 
 
 class Servers:
@@ -40,6 +45,9 @@ class Servers:
 
     def rabbitmq(self) -> tuple[RabbitMQ, Proxy]:
         return self._start("rabbitmq", lambda proxy: _aimed(RabbitMQ(), proxy))
+
+    def redis(self) -> tuple[Redis, Proxy]:
+        return self._start("redis", lambda proxy: _aimed(Redis(), proxy))
 
     def disk(self, path: Path) -> Disk | None:
         """Makes the folder; one that cannot be filled up where nothing may be mounted."""
