@@ -249,7 +249,9 @@ class RedisSource:
         #: entries that are read and not settled; those of earlier connections, whose delivery is counted already
         self._open: dict[str, None] = {}
         self._before: dict[str, None] = {}
-        self._rows, self._largest, self._sweep = 64, 1, 0.0
+        self._sweep = 0.0
+        #: entries that are asked for; at most so many, and how large the largest of late was
+        self._rows, self._most, self._largest = 1, 4, 1
         self._tasks: dict[str, asyncio.Task[None]] = {}
 
     @property
@@ -292,9 +294,7 @@ class RedisSource:
     async def read(self, credit: Credit) -> tuple[Batch, Token]:
         while not self._inbox:
             if "fetch" not in self._tasks:
-                # as many as the credit has room for, by the largest entry of late
-                self._rows = max(1, min(credit.rows, credit.nbytes // self._largest, 4 * self._rows, _PAGE))
-                self._largest = max(1, self._largest // 2)
+                self._rows = max(1, min(credit.rows, credit.nbytes // self._largest, self._most))
                 # what comes is this consumer's, whether the read is cancelled or not
                 self._tasks["fetch"] = asyncio.create_task(self._fetch(self._link.client))
             await asyncio.wait((self._tasks["fetch"],))
@@ -373,7 +373,10 @@ class RedisSource:
         self._inbox = deque(sorted(self._inbox, key=lambda entry: [int(part) for part in entry[0].split("-")]))
         return "(" + page[-1]["message_id"].decode() if len(page) == self._rows else ""
 
-    def _take(self, found: Iterable[tuple[bytes | None, dict[bytes, bytes]]], counts: Mapping[str, int]) -> None:
+    def _take(self, found: Sequence[tuple[bytes | None, dict[bytes, bytes]]], counts: Mapping[str, int]) -> None:
+        if found:
+            # nobody tells the size of what waits: it is felt for
+            self._most, self._largest = min(_PAGE, 4 * len(found)), max(1, self._largest // 2)
         for name, fields in found:
             if name is not None:  # before Redis 7: it was deleted
                 entry = name.decode()

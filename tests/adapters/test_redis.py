@@ -169,7 +169,7 @@ def test_what_a_dead_consumer_left_is_taken_over_and_nothing_is_settled_twice(
     redis: Streams, stream: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The one that was taken for dead comes back: what it writes and acknowledges is left out."""
-    redis.add(stream, numbers(10))
+    redis.add(stream, numbers(4))
 
     async def test() -> None:
         async with (
@@ -178,24 +178,24 @@ def test_what_a_dead_consumer_left_is_taken_over_and_nothing_is_settled_twice(
             connected(sink(redis, stream, dead_letters=f"{stream}-dead")) as out,
         ):
             slow_batch, slow_token = await slow.read(WIDE)
-            values, tokens = await read(quick, 10)
-            assert values == numbers(10)
-            assert [count for _, _, count in redis.pending(stream, "p")] == [2] * 10
-            dead = [DeadLetter(slow_batch[9], "it is broken", stream, "")]
-            await out.write(Rows(slow_batch.part(0, 9), slow_token), dead)
+            values, tokens = await read(quick, 4)
+            assert values == numbers(4)
+            assert [count for _, _, count in redis.pending(stream, "p")] == [2] * 4
+            dead = [DeadLetter(slow_batch[3], "it is broken", stream, "")]
+            await out.write(Rows(slow_batch.part(0, 3), slow_token), dead)
             await slow.ack(slow_token)
             assert redis.bodies(f"{stream}-out") == redis.bodies(f"{stream}-dead") == []
-            assert len(redis.pending(stream, "p")) == 10
+            assert len(redis.pending(stream, "p")) == 4
             for token in tokens:
                 await out.write(Rows(Batch([f"{stream}/{name}" for name in token.position.ids], values), token))
                 await quick.ack(token)
             await out.write(Rows(slow_batch, slow_token))
-        assert redis.bodies(f"{stream}-out") == numbers(10)
+        assert redis.bodies(f"{stream}-out") == numbers(4)
         assert redis.pending(stream, "p") == []
 
     with caplog.at_level(logging.WARNING):
         uvloop.run(test())
-    assert f"10 entries of stream '{stream}' were taken over by another consumer" in caplog.text
+    assert f"4 entries of stream '{stream}' were taken over by another consumer" in caplog.text
 
 
 def test_what_is_worked_on_is_not_taken_over(redis: Streams, stream: str) -> None:
@@ -233,6 +233,22 @@ def test_two_consumers_share_a_stream_and_a_transaction_each(redis: Streams, str
     uvloop.run(test())
     assert sorted(redis.bodies(f"{stream}-out"), key=int) == numbers(2000)
     assert redis.pending(stream, "p") == []
+
+
+def test_large_entries_do_not_exceed_the_credit_by_much(redis: Streams, stream: str) -> None:
+    redis.add(stream, [bytes(100_000)] * 200)
+
+    async def test() -> None:
+        async with connected(source(redis, stream)) as found:
+            fetched, count = [], 0
+            while count < 200:
+                batch, token = await found.read(Credit(1000, 500_000))
+                count += len(batch)
+                fetched.append(len(batch) + len(found._inbox))
+                await found.ack(token)
+            assert max(fetched) <= 6
+
+    uvloop.run(test())
 
 
 def test_a_token_of_an_earlier_connection_is_refused(redis: Streams, stream: str) -> None:
