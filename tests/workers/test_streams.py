@@ -88,7 +88,8 @@ def test_a_process_that_hangs_is_killed_and_replaced(place: Place, workers: str)
         assert pid not in _stream_workers(server.process.pid)
         assert "stream worker 0: silent for 1 s; its successor starts now" in server.log()
         assert _metric(server, 'sluice_stream_worker_restarts_total{cause="silent for 1 s"}') == 1
-        assert httpx.get(f"{server.admin}/readyz").json()["troubles"] == ["stream worker 0: silent for 1 s"]
+        # on a busy machine those that serve may have been silent, too
+        assert "stream worker 0: silent for 1 s" in httpx.get(f"{server.admin}/readyz").json()["troubles"]
     assert [result["id"] for result in place.results()] == list(range(1, 11))
 
 
