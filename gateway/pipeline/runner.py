@@ -11,6 +11,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Coroutine
+from dataclasses import asdict
 from typing import Any, Final
 
 from gateway.core.errors import InvalidArgument, SluiceError
@@ -131,22 +132,27 @@ class Runner:
             self._session.stop(deadline)
 
     def status(self) -> Status:
-        counters, session, pipeline = self._counters, self._session, self._pipeline
+        session, pipeline = self._session, self._pipeline
         now = time.monotonic()
         flow = session.flow if session is not None else None
         oldest = [lane.flights[0].began for lane in session.busy.values() if lane.flights] if session else []
         waits = self._waits()
         state: State = "waiting" if waits and self._state in ("starting", "running") else self._state
         return Status(
-            self.name, state, self._paused or waits, str(self.guarantee),
-            counters.read, counters.scored, counters.written, counters.dead, counters.acknowledged, counters.nbytes,
-            counters.batches, counters.retries, counters.reconnects, counters.suppressed, counters.skipped,
-            counters.dropped, counters.fenced, self._breaker.trips,
-            flow.rows if flow else 0, flow.nbytes if flow else 0, len(oldest),
-            now - min(oldest) if oldest else None,
-            None if pipeline.progress is None else now - pipeline.progress,
-            pipeline.lag, dict(pipeline.sizes),
-        )  # fmt: skip
+            self.name,
+            state,
+            self._paused or waits,
+            str(self.guarantee),
+            **asdict(self._counters),
+            trips=self._breaker.trips,
+            in_flight=flow.rows if flow else 0,
+            in_flight_bytes=flow.nbytes if flow else 0,
+            lanes=len(oldest),
+            oldest=now - min(oldest) if oldest else None,
+            progress=None if pipeline.progress is None else now - pipeline.progress,
+            lag=pipeline.lag,
+            sizes=dict(pipeline.sizes),
+        )
 
     def _waits(self) -> str:
         sides = (self._input, self._output, self._dead, self._pipeline.model)

@@ -39,7 +39,7 @@ class Counters:
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """A snapshot. Times are seconds ago; None: never.
+    """A snapshot, with all `Counters` as of then. Times are seconds ago; None: never.
 
     reason      why it is not running, or "": who waits for what, who paused it
     guarantee   "exactly once: …", see core.stream.guarantee
@@ -55,24 +55,24 @@ class Status:
     state: State
     reason: str
     guarantee: str
-    read: int
-    scored: int
-    written: int
-    dead: int
-    acknowledged: int
-    nbytes: int
-    batches: int
-    retries: int
-    reconnects: int
-    suppressed: int
-    skipped: int
-    dropped: int
-    fenced: int
-    trips: int
-    in_flight: int
-    in_flight_bytes: int
-    lanes: int
-    oldest: float | None
-    progress: float | None
+    read: int = 0
+    scored: int = 0
+    written: int = 0
+    dead: int = 0
+    acknowledged: int = 0
+    nbytes: int = 0
+    batches: int = 0
+    retries: int = 0
+    reconnects: int = 0
+    suppressed: int = 0
+    skipped: int = 0
+    dropped: int = 0
+    fenced: int = 0
+    trips: int = 0
+    in_flight: int = 0
+    in_flight_bytes: int = 0
+    lanes: int = 0
+    oldest: float | None = None
+    progress: float | None = None
     lag: Mapping[str, Lag] = field(default_factory=dict)
     sizes: Mapping[int, int] = field(default_factory=dict)

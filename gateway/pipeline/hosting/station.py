@@ -221,10 +221,7 @@ class Station:
     def status(self) -> Status:
         if self._runner is not None:
             return self._runner.status()
-        return self._last or Status(
-            self.name, "starting", self._reason, str(self.guarantee),
-            0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, None, None,
-        )  # fmt: skip
+        return self._last or Status(self.name, "starting", self._reason, str(self.guarantee))
 
     def sample(self) -> dict[str, Any]:
         """For `metrics.write`."""
