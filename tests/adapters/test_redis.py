@@ -533,6 +533,40 @@ def test_a_server_that_is_killed_and_one_that_is_silent(own_redis: Redis) -> Non
     own_redis.delete(name, f"{name}-out")
 
 
+class Forgetful(Redis):
+    """Keeps what it had when it was last told to save."""
+
+    def prepare(self) -> None:
+        super().prepare()
+        self.options = ("--appendonly", "no")
+
+
+def test_what_a_server_forgets_it_forgets_of_both() -> None:
+    """Results and acknowledgements: those entries come again, and are not there twice."""
+    with serving("redis", Forgetful) as server:
+        server.add("s", numbers(3000))
+        with server.client() as client:
+            client.save()
+
+        async def test() -> None:
+            copy = Copy(source(server, "s"), sink(server, "s"), Credit(50, 1 << 20))
+            async with copying(copy):
+                for _ in range(3):
+                    await until(lambda: len(server.bodies("s-out")) > 500, copy)
+                    with server.client() as client:
+                        client.save()
+                    written = len(server.bodies("s-out"))
+                    await until(lambda written=written: len(server.bodies("s-out")) > min(written, 2999), copy)
+                    await asyncio.to_thread(server.kill)
+                    await asyncio.to_thread(server.start)
+                await until(lambda: len(server.bodies("s-out")) >= 3000, copy)
+                await until(lambda: server.pending("s", "p") == [], copy)
+            assert len(copy.troubles) >= 3
+
+        uvloop.run(test())
+        assert sorted(server.bodies("s-out"), key=int) == numbers(3000)
+
+
 # ---- TLS
 
 
