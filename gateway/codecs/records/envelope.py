@@ -20,6 +20,8 @@ from gateway.codecs.records.columns import TOMBSTONE, Columns, Decoder
 
 #: schemas that are remembered: a topic has one, and another one after each change of its table
 _SCHEMAS: Final = 64
+#: characters of a decimal: some 700 digits
+_LONGEST: Final = 400
 _DECIMAL: Final = "org.apache.kafka.connect.data.Decimal"
 _VARIABLE: Final = "io.debezium.data.VariableScaleDecimal"
 _ROWS: Final = frozenset("cru")
@@ -64,7 +66,7 @@ class EnvelopeDecoder:
             except _BROKEN as error:
                 faults[row] = reason(error)
                 records.append(None)
-            except (ValueError, KeyError, ArithmeticError) as error:
+            except (ValueError, LookupError, ArithmeticError, AttributeError) as error:
                 faults[row] = f"its envelope cannot be opened: {error}"
                 records.append(None)
         columns = self._inner.decode(records)
@@ -89,10 +91,11 @@ class EnvelopeDecoder:
             return None
         if self._changes:
             payload = _after(payload)
-        elif payload[:1] == b'"':
-            payload = str(_parse(payload)).encode()  # an outbox's: a text that is JSON itself
-        if convert is None or payload in (b"", b"null"):
-            return payload if payload != b"null" else None
+        if payload[:1] == b'"':
+            # a text that is JSON itself: what an outbox holds, and a document of MongoDB's
+            payload = str(_parse(payload)).encode()
+        if not payload or convert is None:
+            return payload or None
         return _encode(convert(_parse(payload)))
 
     def _converter(self, schema: bytes) -> Convert | None:
@@ -120,13 +123,16 @@ class Skipping:
 
 
 def _after(payload: bytes) -> bytes:
+    """Empty: the change leaves no row."""
     change = _open_change(payload)
-    if change.op in _ROWS and change.after:
-        return bytes(change.after)
+    after = bytes(change.after)
     if change.op in _NO_ROWS:
-        return b"null"
-    what = f"its 'op' is '{change.op}' " if change.op else "it has no 'op' "
-    raise ValueError(f"{what}and {'an' if change.after else 'no'} 'after', as a change event of Debezium's has")
+        return b""
+    if change.op in _ROWS and after not in (b"", b"null"):
+        return after
+    op = f"its 'op' is '{change.op}'" if change.op else "it has no 'op'"
+    row = "no 'after'" if not after else "an 'after' of null" if after == b"null" else "an 'after'"
+    raise ValueError(f"{op} and {row}, as no change event has")
 
 
 def _conversion(schema: Any) -> Convert | None:
@@ -162,6 +168,8 @@ def _number(value: Any, scale: int) -> Any:
     """With `decimal.format=NUMERIC` it is a number already."""
     if not isinstance(value, str):
         return value
+    if len(value) > _LONGEST:
+        raise ValueError(f"a decimal has {len(value)} characters of base64, expected at most {_LONGEST}")
     try:
         unscaled = int.from_bytes(b64decode(value, validate=True), "big", signed=True)
     except binascii.Error as error:
