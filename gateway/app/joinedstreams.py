@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from gateway.control.channel import Gone
 from gateway.control.member import Member
-from gateway.core.errors import NotFound, SluiceError, Unavailable
+from gateway.core.errors import NotFound, Unavailable
 
 
 class JoinedStreams:
@@ -60,7 +60,7 @@ class JoinedStreams:
         answers = await asyncio.gather(*(member.call(what, body) for member in members), return_exceptions=True)
         found: dict[Member, Any] = {}
         for member, answer in zip(members, answers, strict=True):
-            if isinstance(answer, NotFound) or not isinstance(answer, (SluiceError, BaseException)):
+            if isinstance(answer, NotFound) or not isinstance(answer, BaseException):
                 found[member] = answer
             elif not isinstance(answer, Gone):
                 raise answer
