@@ -85,11 +85,12 @@ class Clauses:
                     self._item.synchronized = True
                 case "JUST" | "JUSTIFIED":
                     self._skip("RIGHT")
+                    self._item.justified = True
                 case "BLANK":
                     self._skip("WHEN")
                     self._skip("ZERO", "ZEROS", "ZEROES")
                     self._item.blank_zero = True
-                case "EXTERNAL" | "GLOBAL" | "VOLATILE":
+                case "EXTERNAL" | "GLOBAL" | "VOLATILE" | "IS":
                     pass
                 case _ if _short(word) in CLAUSES:
                     self._usage(word)

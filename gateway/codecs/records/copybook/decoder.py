@@ -106,6 +106,8 @@ class CopybookDecoder:
                             values[missing] = np.nan
             else:
                 values = self._texts(columns, group, part)
+                if leaf.justified:
+                    values = np.fromiter((text.lstrip(" ") for text in values.tolist()), object, len(values))
                 if group.parts[0][0].kind is Kind.NUMBER:
                     values, valid = shown_numbers(columns, group.parts[0][0].name, values, count)
             values = values.reshape(count, columns.rows)

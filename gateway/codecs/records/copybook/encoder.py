@@ -144,7 +144,7 @@ class CopybookEncoder:
                     f" expected at most {leaf.picture.size}",
                 )
                 data = b""
-            texts.append(data + blank[len(data) :])
+            texts.append(blank[len(data) :] + data if leaf.justified else data + blank[len(data) :])
         return np.frombuffer(b"".join(texts), np.uint8)
 
 

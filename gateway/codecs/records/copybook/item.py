@@ -58,6 +58,7 @@ class Item:
     occurs: Occurs | None = None
     redefines: str = ""
     blank_zero: bool = False
+    justified: bool = False
     synchronized: bool = False
     children: list[Item] = field(default_factory=list)
 

@@ -24,6 +24,7 @@ class Leaf:
     boundary   SYNCHRONIZED: its place in the record is a multiple of it; else 1
     dims       the most elements of each table that it lies in, outermost first
     counters   of each of these tables the index of the count that it depends on, -1 for a fixed one
+    justified  text stands at its right end, with blanks before it
     redefines  it lies in a group or item that redefines another: it may hold something else
     """
 
@@ -37,6 +38,7 @@ class Leaf:
     leading: bool
     separate: bool
     blank_zero: bool
+    justified: bool
     redefines: bool
     order: int
     where: Where
@@ -91,6 +93,8 @@ def leaf_of(item: Item, own: Inherited, order: int) -> Leaf:
     """`own` is what the item has of its groups and of itself. Raises InvalidArgument."""
     usage = own.usage or Usage.DISPLAY
     picture = _picture(item, usage)
+    if item.justified and (picture.numeric or picture.edited or usage.floating):
+        raise InvalidArgument(f"{item} is JUSTIFIED, which COBOL allows for text alone")
     if usage is Usage.NATIONAL and not picture.numeric:
         usage = Usage.DISPLAY
     separate = own.separate and picture.signed and usage in (Usage.DISPLAY, Usage.NATIONAL)
@@ -102,7 +106,7 @@ def leaf_of(item: Item, own: Inherited, order: int) -> Leaf:
     width = _width(usage, picture, separate)
     return Leaf(
         path, picture, usage, width, _boundary(usage, width) if own.synchronized else 1, own.dims, own.counters,
-        bool(own.leading), separate, item.blank_zero, own.redefines, order, item.where,
+        bool(own.leading), separate, item.blank_zero, item.justified, own.redefines, order, item.where,
     )  # fmt: skip
 
 

@@ -68,6 +68,7 @@ USAGES = """\
            05  FLOAT-LONG-OF      FLOAT-LONG.
            05  BLANK-EDITED       PIC ZZ9.99 BLANK WHEN ZERO.
            05  BLANK-ZONED        PIC 9(4) BLANK WHEN ZERO.
+           05  JUST-OF            PIC X(6) JUSTIFIED RIGHT.
            05  FOUR-THIRDS        PIC 9(3)V9(2) COMP-5.
        66  RENAMED RENAMES UNSIGNED-ODD THRU X-OF-4.
 """
@@ -77,7 +78,7 @@ VALUES: list[Record] = [
         "X-SIGNED": -1234567, "X-SIGNED-SMALL": -123456,
         "X-BYTES": 9999999, "CHAR-OF": -100, "SHORT-OF": 65535, "LONG-OF": -2147483648,
         "DOUBLE-OF": -9223372036854775807, "FLOAT-OF": 0.5, "FLOAT-LONG-OF": -1.25, "BLANK-EDITED": 12.5,
-        "BLANK-ZONED": 42, "FOUR-THIRDS": 123.45,
+        "BLANK-ZONED": 42, "JUST-OF": "right", "FOUR-THIRDS": 123.45,
     },
     {"BLANK-EDITED": 0, "BLANK-ZONED": 0},
 ]  # fmt: skip

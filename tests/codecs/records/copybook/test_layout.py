@@ -30,6 +30,7 @@ from gateway.core.errors import InvalidArgument
         (["05 A PIC X(9) COMP-X."], "expected a PICTURE of at most 18 digits, or of X(1) to X(8)"),
         (["05 A PIC S9(3) NATIONAL."], "a NATIONAL number with a sign over a digit: expected SIGN IS SEPARATE"),
         (["05 A PIC X(3) NATIONAL."], "is NATIONAL, expected a PICTURE of N"),
+        (["05 A PIC 9 JUST."], "05 A (line 2 of the copybook) is JUSTIFIED, which COBOL allows for text alone"),
         (["05 A PIC 9 FOO."], "has 'FOO', which is not a clause"),
         (
             ["05 N PIC 9.", "05 T PIC X OCCURS 1 TO 3 DEPENDING ON N.", "05 A PIC 9(4) COMP SYNC."],

@@ -18,7 +18,8 @@ from gateway.codecs.records.copybook.layout import RecordLayout
 from gateway.codecs.records.copybook.leaf import Leaf
 
 PICTURES = (
-    "PIC X({d})", "PIC 9({d})", "PIC S9({d})", "PIC S9({d})V9(2)", "PIC S9({d}) SIGN LEADING SEPARATE",
+    "PIC X({d})", "PIC X({d}) JUST RIGHT",
+    "PIC 9({d})", "PIC S9({d})", "PIC S9({d})V9(2)", "PIC S9({d}) SIGN LEADING SEPARATE",
     "PIC S9({d})V9 TRAILING", "PIC S9({d}) COMP-3", "PIC 9({d})V99 COMP-3", "PIC 9({d}) COMP-6", "PIC S9({d}) COMP",
     "PIC S9({d})V9 COMP SYNC", "PIC 9({d}) COMP-5", "PIC S9({d}) COMP-5 SYNC", "PIC 9({d}) COMP-X", "COMP-2 SYNC",
     "PIC N({d})", "PIC 9({d}) NATIONAL", "PIC S9({d})PP COMP-3", "PIC 9({d}) BLANK WHEN ZERO",
@@ -57,7 +58,7 @@ def content(data: st.DataObject, leaf: Leaf, rows: int) -> Any:
     shape = (rows, *leaf.dims)
     count = int(np.prod(shape))
     if not leaf.numeric:
-        text = st.text("AZ09 é" if leaf.picture.national else "AZ09 ", max_size=leaf.picture.size).map(str.rstrip)
+        text = st.text("AZ09 é" if leaf.picture.national else "AZ09 ", max_size=leaf.picture.size).map(str.strip)
         return np.array(data.draw(st.lists(text, min_size=count, max_size=count)), object).reshape(shape)
     if leaf.usage.floating:
         floats = st.integers(-1000, 1000).map(lambda n: n / 8)

@@ -97,6 +97,37 @@ def test_a_copy_that_is_not_one(tmp_path: Path, words: str, reason: str) -> None
     assert reason in message(tmp_path, f"       01  REC.\n           COPY {words}.\n", X_cpy="           05 A PIC X.")
 
 
+def test_a_copybook_as_they_are_found() -> None:
+    text = """\
+000100*-----------------------------------------------------------------
+000200 01  CUSTOMER-RECORD IS EXTERNAL.                                 CUST0001
+000300     05  cust-key.
+000400         10 CUST-NO              PICTURE IS 9(08) .
+               10 FILLER               PIC X(10) VALUE SPACES.
+           05  BAL  PIC S9(9)V99 USAGE COMPUTATIONAL-3 VALUE +0.
+           05  CNT  COMP PIC S9(4).  05  CNT2 PIC S9(4) USAGE IS BINARY.
+           05  A1                      PIC $ZZ,ZZ9.99.
+           05  A2                      PIC -(7)9.99.
+           05  A5                      PIC S9(3) SIGN IS TRAILING
+                                       SEPARATE CHARACTER.
+           05  A6 OCCURS 5 TIMES
+                  ASCENDING KEY IS A7
+                  INDEXED BY I J.
+               10  A7                  PIC X(3) JUSTIFIED RIGHT.
+               10  A8                  PIC X VALUE LOW-VALUES.
+                   88  A8-YES          VALUE 'Y' 'y'
+                                       X'00' THRU X'0F'.
+      D    05  DEBUG-ONE               PIC X.
+           05  STAT                    PIC 9 VALUE IS ZEROES.
+               88  OK VALUE 1. 88 NOT-OK VALUES ARE 2 THRU 9.
+       66  KEY-ALIAS RENAMES CUST-NO THRU BAL.
+"""
+    layout = RecordLayout.read(text)
+    names = "CUST-KEY.CUST-NO FILLER BAL CNT CNT2 A1 A2 A5 A6.A7 A6.A8 STAT"
+    assert [leaf.name for leaf in layout.leaves] == names.split()
+    assert layout.size == 8 + 10 + 6 + 2 + 2 + 10 + 11 + 4 + 5 * 4 + 1
+
+
 def test_what_stands_round_the_records() -> None:
     program = """\
        DATA DIVISION.
