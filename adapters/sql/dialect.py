@@ -46,6 +46,8 @@ class Dialect(ABC):
     name: str
     #: whether a row that somebody else has locked can be passed over
     skips_locked = True
+    #: whether a claim of the keys behind one locks no other rows, whatever index it goes by
+    ranges = False
     nan = True
     infinity = True
 

@@ -83,6 +83,7 @@ class PostgreSQLConnection(Connection):
 class PostgreSQL(Dialect):
     name = "postgresql"
     now = "clock_timestamp()"
+    ranges = True
 
     async def open(self, address: Address, limits: Limits, purpose: str) -> PostgreSQLConnection:
         try:

@@ -6,7 +6,7 @@ import secrets
 from collections.abc import Sequence
 from typing import Any, Protocol
 
-from adapters.sql.connection import Connection
+from adapters.sql.connection import Connection, Row
 from adapters.sql.cursor import At
 from adapters.sql.dialect import Change, Dialect
 from adapters.sql.pool import Pool
@@ -30,8 +30,17 @@ class Taking(Protocol):
         ...
 
 
+#: of so many claims one looks at all rows that wait
+FROM_THE_START = 8
+
+
 class Claim:
-    """Locked rows of a transaction that stays open. `ordered`: one after the other, past nobody's lock."""
+    """Locked rows of a transaction that stays open. `ordered`: one after the other, past nobody's lock.
+
+    While the batch that was claimed last is under way, the next claim begins behind its key: the rows before that are
+    locked by us, or done, and to find that out again of each costs the server half as much as to claim one. What waits
+    before it all the same (given back, added late) is seen by the next claim that begins at the start.
+    """
 
     def __init__(self, settings: InputSettings, place: Place, records: Records, pool: Pool, *, ordered: bool) -> None:
         self._place, self._records, self._pool = place, records, pool
@@ -39,14 +48,19 @@ class Claim:
         # NOWAIT would be an error where a standby looks at rows that are being worked on.
         self._lock = "FOR UPDATE" if ordered else "FOR UPDATE SKIP LOCKED"
         self._order = _order(settings, place.dialect, records)
+        key = records.ids[0] if len(records.ids) == 1 else ""
+        alone = not ordered and settings.order_by in ((), records.ids) and bool(key) and place.dialect.ranges
+        #: the key that claims go by, where it is one number; else each begins at the start
+        self._key = key if alone and records.layout.columns[key].kind is Kind.INTEGER else ""
+        self._last: Taken | None = None
+        self._claims = 0
 
     async def take(self, rows: int) -> Found | None:
         connection = await self._pool.take()
         kept = False
         try:
             await connection.begin()
-            select = _select(self._place.dialect, self._records, self.waiting, self._order)
-            found = await connection.fetch(f"{select} {self._lock}", (rows,))
+            found = await self._locked(connection, rows)
             if not found:
                 await connection.rollback()
                 self._pool.give(connection)
@@ -55,11 +69,24 @@ class Claim:
             columns = self._records.columns(found)
             batch = self._records.batch(columns)
             taken = Taken(self._place, self._pool, batch.ids, self._records.keys(columns), connection=connection)
+            self._last = taken
             kept = True
             return batch, taken
         finally:
             if not kept:
                 self._pool.give(connection, clean=False)
+
+    async def _locked(self, connection: Connection, rows: int) -> Sequence[Row]:
+        self._claims += 1
+        last, dialect = self._last, self._place.dialect
+        if self._key and last is not None and last.connection is not None and self._claims % FROM_THE_START:
+            behind = f"{self.waiting} AND {dialect.quote(self._key)} > {dialect.mark(1)}"
+            select = _select(dialect, self._records, behind, self._order, 2)
+            found = await connection.fetch(f"{select} {self._lock}", (last.match[self._key][-1], rows))
+            if found:
+                return found
+        select = _select(dialect, self._records, self.waiting, self._order)
+        return await connection.fetch(f"{select} {self._lock}", (rows,))
 
 
 class Loan:
@@ -166,10 +193,10 @@ class Look:
         return batch, Taken(self._place, self._pool, batch.ids, self._records.keys(columns), fence)
 
 
-def _select(dialect: Dialect, records: Records, waiting: str, order: str) -> str:
-    """Its one value is how many rows."""
+def _select(dialect: Dialect, records: Records, waiting: str, order: str, last: int = 1) -> str:
+    """Its last value, of that number, is how many rows."""
     prefix = "s." if waiting.startswith("FROM") and " s WHERE" in waiting else ""
-    return f"SELECT {dialect.names(records.selected, prefix)} {waiting} ORDER BY {order} LIMIT {dialect.mark(1)}"
+    return f"SELECT {dialect.names(records.selected, prefix)} {waiting} ORDER BY {order} LIMIT {dialect.mark(last)}"
 
 
 def _order(settings: InputSettings, dialect: Dialect, records: Records) -> str:

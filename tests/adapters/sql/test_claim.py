@@ -50,6 +50,41 @@ def test_rows_are_claimed_scored_and_done(locking: Database) -> None:
     assert locking.column("SELECT count(*) FROM claims WHERE status = 'new'") == ["2"]
 
 
+def test_a_row_that_waits_before_those_under_way_is_claimed_soon(postgres: Database) -> None:
+    """A claim begins behind the batch that was claimed last, while that is under way; but not each."""
+    postgres.claims(0)
+    postgres.add(range(101, 201))
+
+    async def go() -> list[int]:
+        source, sink = postgres.input(rows=5), postgres.output()
+        await source.connect()
+        await sink.connect()
+        before, seen = await read(source), list[int]()
+        postgres.add(range(1, 6))
+        for _ in range(20):
+            after = await read(source)
+            seen += map(int, after[0].ids)
+            await sink.write(results(*before))
+            await source.ack(before[1])
+            before = after
+        # Behind it nothing waits.
+        postgres.sql("UPDATE claims SET status = 'new' WHERE id = 150")
+        last, token = await read(source)
+        assert list(last.ids) == ["150"]
+        for batch, its in (before, (last, token)):
+            await sink.write(results(batch, its))
+            await source.ack(its)
+        await source.close()
+        await sink.close()
+        return seen
+
+    seen = asyncio.run(go())
+    assert seen[:5] == [106, 107, 108, 109, 110]
+    assert seen.index(1) < 8 * 5
+    assert sorted(seen) == [*range(1, 6), *range(106, 201)]
+    assert postgres.column("SELECT count(*) FROM claims WHERE status = 'done' AND score = 10 * x") == ["105"]
+
+
 def test_two_claimers_never_take_the_same_row(locking: Database) -> None:
     locking.claims(400)
 
