@@ -87,9 +87,9 @@ class Round:
             self.second.end()
 
     def kill(self, chance: random.Random) -> None:
-        """One of two that share the work, or all there are."""
-        alive = self._alive()
-        for worker in [chance.choice(alive)] if self.pipeline.shared and chance.random() < 0.5 else alive:
+        """The one that has been at work for longer, where another may share the work, or all there are."""
+        one = chance.random() < 0.5 and self.pipeline.shared
+        for worker in [self.worker] if one else self._alive():
             worker.end(signal.SIGKILL)
 
     @contextmanager
@@ -124,10 +124,11 @@ class Round:
 
     def load(self, chance: random.Random, *, slow: bool = False) -> bool:
         """Sends records, and returns when some of them have come out and others have not; whether it found that."""
+        pauses = random.Random(chance.random())  # how many there are is not to be seen in what is drawn next
         self.send(slow=slow)
         end = time.monotonic() + PATIENCE
         while time.monotonic() < end:
-            time.sleep(chance.uniform(0.01, 0.08))
+            time.sleep(pauses.uniform(0.01, 0.08))
             with self.standing():
                 left = self.pipeline.waiting()
             if left < self.pipeline.chunk:
