@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import resource
 from typing import Final
 
 import msgspec
-import uvloop
 
+from gateway.app.loop import run_on_loop
 from gateway.models.staging import sweep
 from gateway.settings import Settings, granted
 from gateway.telemetry import logs
@@ -32,8 +31,7 @@ def run(settings: Settings) -> int:
         from gateway.app.supervisor import serve
 
         settings = msgspec.structs.replace(settings, workers=count)
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return runner.run(serve(settings))
+    return run_on_loop(serve(settings))
 
 
 def tidy() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from typing import Final
@@ -99,15 +99,3 @@ async def scoring(settings: Settings, streams: Iterable[Stream], view: View | No
         found.engine.enter(stack)
         await found.start()
         yield found.engine
-
-
-def once(work: Callable[[], Awaitable[int]]) -> int:
-    """Runs it on an event loop as the server's, and returns its exit code."""
-    import uvloop
-
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return runner.run(_awaited(work))
-
-
-async def _awaited(work: Callable[[], Awaitable[int]]) -> int:
-    return await work()

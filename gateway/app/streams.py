@@ -11,11 +11,10 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 
-import uvloop
-
 from gateway.app import ports
 from gateway.app.adminport import admin_port
 from gateway.app.engine import settle_memory
+from gateway.app.loop import run_on_loop
 from gateway.app.run import OTHER_FILES, allow_files, tidy
 from gateway.app.security import Security
 from gateway.app.stop import Stop, end
@@ -39,8 +38,7 @@ def run(settings: Settings, references: Sequence[str], streams: Sequence[Stream]
     logs.configure(settings.log.format, settings.log.level, settings.access_log)
     allow_files(OTHER_FILES)
     tidy()
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return runner.run(serve(settings, references, streams))
+    return run_on_loop(serve(settings, references, streams))
 
 
 def _bound(settings: Settings) -> socket.socket:

@@ -15,9 +15,9 @@ from contextlib import AsyncExitStack, suppress
 from typing import Any
 
 import msgspec
-import uvloop
 
 from gateway.app.engine import settle_memory
+from gateway.app.loop import run_on_loop
 from gateway.app.run import OTHER_FILES, allow_files
 from gateway.app.stop import Stop, end
 from gateway.app.storage import view
@@ -140,8 +140,7 @@ def main() -> None:
     logs.configure()
     _role, slot, channel = sys.argv[1:]
     worker = StreamWorker(int(slot))
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(worker.run(socket.socket(fileno=int(channel))))
+    run_on_loop(worker.run(socket.socket(fileno=int(channel))))
     if worker.left_behind:
         end(0)
 

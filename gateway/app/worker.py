@@ -17,10 +17,10 @@ from pathlib import Path
 from typing import Any, Final
 
 import msgspec
-import uvloop
 
 from gateway import pb
 from gateway.app.engine import Engine, settle_memory
+from gateway.app.loop import run_on_loop
 from gateway.app.orders import Orders
 from gateway.app.peers import SupervisedPeers
 from gateway.app.run import OTHER_FILES, allow_files
@@ -216,8 +216,7 @@ def main() -> None:
     channel, quotas = first[0], first[1:]
     slots = [[socket.socket(fileno=number) for number in group] for group in groups]
     worker = Worker(slots, Cells.shared(quotas[0]) if quotas else None)
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(worker.run(socket.socket(fileno=channel)))
+    run_on_loop(worker.run(socket.socket(fileno=channel)))
     if worker.left_behind:
         end(0)
 

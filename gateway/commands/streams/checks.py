@@ -46,7 +46,7 @@ def dry_run(settings: Settings, streams: list[Stream], count: int, wait: float, 
     """Read some records, score them, and print what would be written; nothing is written or acknowledged."""
     checked = validated(settings, streams)
 
-    from gateway.app.scoring import once
+    from gateway.app.loop import run_on_loop
     from gateway.app.trying import tried
 
     async def work() -> int:
@@ -61,7 +61,7 @@ def dry_run(settings: Settings, streams: list[Stream], count: int, wait: float, 
                 click.echo(f"{message.id}  {'skipped' if value is None else _text(value)}")
         return 0
 
-    return once(work)
+    return run_on_loop(work())
 
 
 @click.command()
@@ -71,7 +71,7 @@ def test(settings: Settings, streams: list[Stream]) -> int:
 
     Nothing is connected to: records go in from the tests, and what comes out is compared. Exit code 1 where it differs.
     """
-    from gateway.app.scoring import once
+    from gateway.app.loop import run_on_loop
     from gateway.app.trying import tested
     from gateway.pipeline.declared.cases import beside, read_cases
 
@@ -95,7 +95,7 @@ def test(settings: Settings, streams: list[Stream]) -> int:
         click.echo(f"{total} tests, {failed} failed", err=bool(failed))
         return 1 if failed else 0
 
-    return once(work)
+    return run_on_loop(work())
 
 
 def _text(value: bytes | None) -> str | None:
