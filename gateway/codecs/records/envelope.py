@@ -16,7 +16,7 @@ from typing import Any, Final, Literal
 import msgspec
 
 from gateway.codecs.records.build import reason
-from gateway.codecs.records.columns import TOMBSTONE, Columns, Decoder
+from gateway.codecs.records.columns import Columns, Decoder
 
 #: schemas that are remembered: a topic has one, and another one after each change of its table
 _SCHEMAS: Final = 64
@@ -107,19 +107,6 @@ class EnvelopeDecoder:
                 described = next((f for f in described.get("fields") or () if f.get("field") == "after"), None)
             self._schemas[schema] = _conversion(described)
         return self._schemas[schema]
-
-
-class Skipping:
-    """Skips tombstones, which the decoder within finds fault with."""
-
-    def __init__(self, inner: Decoder) -> None:
-        self._inner: Final = inner
-
-    def decode(self, values: Sequence[bytes | None]) -> Columns:
-        columns = self._inner.decode(values)
-        for row in [row for row, told in columns.errors.items() if told == TOMBSTONE]:
-            columns.skip(row)
-        return columns
 
 
 def _after(payload: bytes) -> bytes:

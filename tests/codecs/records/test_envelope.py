@@ -8,8 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.codecs.records.columns import SKIPPED, Columns, Field, Kind
-from gateway.codecs.records.envelope import EnvelopeDecoder, Skipping
+from gateway.codecs.records.envelope import EnvelopeDecoder
 from gateway.codecs.records.json import JsonDecoder
+from gateway.codecs.records.within import WithinDecoder
 
 FIELDS = [Field("id", Kind.INTEGER), Field("amount", Kind.NUMBER)]
 ROW = {"id": 7, "amount": 12.5}
@@ -130,8 +131,10 @@ def test_every_decimal_comes_out_as_written(unscaled: int, scale: int) -> None:
     assert found.fields["amount"].tolist() == [float(Decimal(unscaled).scaleb(-scale))]
 
 
-def test_tombstones_are_skipped_where_that_is_wanted() -> None:
-    columns = Skipping(JsonDecoder(FIELDS)).decode([orjson.dumps(ROW), None, b"{"])
-    assert columns.errors[1] == SKIPPED
-    assert columns.faults().keys() == {2}
-    assert "no value" in JsonDecoder(FIELDS).decode([None]).errors[0]
+def test_the_outbox_of_a_change_event() -> None:
+    decoder = EnvelopeDecoder(WithinDecoder(JsonDecoder(FIELDS), "payload"), "debezium")
+    columns = decoder.decode(
+        [orjson.dumps(event("c", {"id": "u", "payload": orjson.dumps(ROW).decode()})), orjson.dumps(event("d"))]
+    )
+    assert columns.fields["amount"][0] == 12.5
+    assert columns.errors == {1: SKIPPED}

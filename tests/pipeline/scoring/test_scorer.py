@@ -16,11 +16,11 @@ from pipeline.plant import on_loop
 from small_models import affine, model
 
 from gateway.codecs.records.columns import Columns, Decoder, Encoder, Field
-from gateway.codecs.records.envelope import Skipping
 from gateway.codecs.records.json import JsonDecoder
 from gateway.codecs.records.jsonencoder import JsonEncoder
 from gateway.codecs.records.mapping import Entry, Mapping, Pick
 from gateway.codecs.records.oip import OipDecoder, OipEncoder
+from gateway.codecs.records.skipping import Skipping
 from gateway.codecs.records.table import TableDecoder, TableEncoder
 from gateway.core.errors import NotFound, Unavailable
 from gateway.core.stream import Batch, Message

@@ -28,6 +28,13 @@ class JsonDecode(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             " the row `after` a change, with such a schema or without; deletions and tombstones are skipped."
         ),
     ] = ""
+    within: Annotated[
+        str,
+        Meta(
+            description="The field, of the row or of what is in the envelope, that holds the record: JSON as a text, as"
+            " the payload of an outbox is, or an object."
+        ),
+    ] = ""
     tombstones: Annotated[
         Literal["dead letter", "skip"], Meta(description="What becomes of a record without value.")
     ] = "dead letter"
@@ -43,13 +50,18 @@ class JsonDecode(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         return self._unpacking(decoder)
 
     def _unpacking(self, decoder: Decoder) -> Decoder:
-        if self.envelope or self.tombstones == "skip":
-            from gateway.codecs.records.envelope import EnvelopeDecoder, Skipping
+        if self.within:
+            from gateway.codecs.records.within import WithinDecoder
 
-            if self.envelope:
-                decoder = EnvelopeDecoder(decoder, self.envelope)
-            if self.tombstones == "skip":
-                decoder = Skipping(decoder)
+            decoder = WithinDecoder(decoder, self.within)
+        if self.envelope:
+            from gateway.codecs.records.envelope import EnvelopeDecoder
+
+            decoder = EnvelopeDecoder(decoder, self.envelope)
+        if self.tombstones == "skip":
+            from gateway.codecs.records.skipping import Skipping
+
+            decoder = Skipping(decoder)
         return decoder
 
 
