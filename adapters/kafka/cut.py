@@ -8,10 +8,12 @@ from collections.abc import Iterable
 from typing import Any
 
 
-async def cut(client: Any, tasks: Iterable[asyncio.Task[Any] | None]) -> None:
-    """Closes the connections, and ends those tasks. Returns when all is gone."""
+async def cut(client: Any, tasks: Iterable[asyncio.Task[Any] | None], owner: Any = None) -> None:
+    """Closes the connections, and ends those tasks, and all that are methods of `owner`. Returns when all is gone."""
     left = {task for task in tasks if task is not None}
     while True:
+        if owner is not None:
+            left |= _tasks_of(owner)
         with contextlib.suppress(OSError):
             await client.close()
         update = client._md_update_fut
@@ -24,3 +26,14 @@ async def cut(client: Any, tasks: Iterable[asyncio.Task[Any] | None]) -> None:
         for task in left:
             task.cancel()
         await asyncio.wait(left, timeout=0.1)
+
+
+def _tasks_of(owner: Any) -> set[asyncio.Task[Any]]:
+    """A sender has its requests in a local variable alone. Cancelled twice it ends without them: they would go on, and
+    connect again where nobody closes it."""
+    found = set()
+    for task in asyncio.all_tasks():
+        frame = getattr(task.get_coro(), "cr_frame", None)
+        if frame is not None and frame.f_locals.get("self") is owner:
+            found.add(task)
+    return found

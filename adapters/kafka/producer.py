@@ -173,7 +173,7 @@ class Producer:
         accumulator = kafka._message_accumulator
         # A request whose task is not the sender's any more puts its batches back to the queue later.
         accumulator._pending_batches = _Pending(accumulator._pending_batches)
-        await cut(kafka.client, [kafka._sender.sender_task])
+        await cut(kafka.client, [kafka._sender.sender_task], kafka._sender)
         for batch in [*accumulator._pending_batches, *itertools.chain(*accumulator._batches.values())]:
             batch.future.cancel()
             _look_at(batch._drain_waiter)

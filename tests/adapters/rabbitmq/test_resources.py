@@ -48,7 +48,7 @@ async def streaming(broker: RabbitMQ, queue: str) -> AsyncIterator[Copier]:
     """What the broker has not confirmed in time is given up soon, and a lane that stands still; but not
     where the broker says why."""
     inp = memory.MemoryInput(memory.MemorySource(topic="given", ends=False), CONTEXT)
-    async with copying(inp, sink(broker.url, queue, confirm_seconds=0.2), stalled=0.6) as copier:
+    async with copying(inp, sink(broker.url, queue, confirm_seconds=0.2, heartbeat_seconds=1), stalled=0.6) as copier:
         yield copier
 
 
@@ -62,7 +62,7 @@ def test_publishing_pauses_and_goes_on(own_rabbitmq: RabbitMQ, queue: str, given
             put(given, 100, 300)
             await copier.waits(f"^output: .* takes no messages: low on {what}")
             retries = copier.runner.status().retries
-            await asyncio.sleep(1.5)  # longer than anything is given up after
+            await asyncio.sleep(2.5)  # longer than anything is given up after
             found = copier.runner.status()
             assert (found.state, found.written, found.retries) == ("waiting", 100, retries)
             await asyncio.to_thread(own_rabbitmq.control, *SHORT[what][1])
