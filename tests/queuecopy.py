@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
 from adapters.rabbitmq import RabbitInput, RabbitOutput, RabbitSink, RabbitSource
-from gateway.core.stream import Batch, Context, Credit, DataError, Fenced, Rows, Transient
+from gateway.core.stream import Batch, Context, Credit, DataError, Fenced, Rows, Token, Transient
 
 WIDE = Credit(1000, 1 << 26)
 CONTEXT = Context("p")
+FROM = Token("lane", 1, 1)
 Score = Callable[[bytes], bytes]
 
 
@@ -31,6 +32,10 @@ async def connected(connector: Any) -> AsyncIterator[Any]:
         yield connector
     finally:
         await connector.close()
+
+
+def rows(*values: bytes, headers: Sequence[Any] = (), names: Sequence[str] = ()) -> Rows:
+    return Rows(Batch(names or [f"id-{n}" for n in range(len(values))], values, headers=headers), FROM)
 
 
 class Copy:

@@ -1,27 +1,16 @@
 from __future__ import annotations
 
 import asyncio
-import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from typing import Any
 
-import amqp
 import pytest
-from queuecopy import CONTEXT, WIDE, Copy, connected, running, sink, source, until
+from queuecopy import FROM, WIDE, connected, rows, sink, source, until
 from servers.proxy import Proxy
 from servers.rabbitmq import Queues
 
-from adapters.rabbitmq import RabbitInput, RabbitOutput, RabbitSink, adapter
 from gateway.core import letter
 from gateway.core.errors import InvalidArgument
-from gateway.core.stream import Batch, Credit, DataError, DeadLetter, Message, Rows, Token, Transient
-
-FROM = Token("lane", 1, 1)
-
-
-def rows(*values: bytes, headers: Sequence[Any] = (), names: Sequence[str] = ()) -> Rows:
-    return Rows(Batch(names or [f"id-{n}" for n in range(len(values))], values, headers=headers), FROM)
+from gateway.core.stream import Batch, DataError, DeadLetter, Message, Rows, Token, Transient
 
 
 def test_messages_carry_ids_headers_and_are_persistent(rabbitmq: Queues, rabbitmq_queue: str) -> None:
@@ -124,67 +113,6 @@ def test_an_exchange(rabbitmq: Queues, rabbitmq_queue: str) -> None:
         channel.exchange_delete("t-ex")
 
 
-@contextmanager
-def asking(broker: Queues, queue: str, reply_to: str, questions: int) -> Iterator[dict[str, bytes]]:
-    """py-amqp in a thread of its own, as a plain client: asks, and waits until all is answered."""
-    answers: dict[str, bytes] = {}
-
-    def ask() -> None:
-        with broker.channel() as channel:
-            reply = reply_to or channel.queue_declare(exclusive=True).queue
-            channel.basic_consume(
-                reply, no_ack=True, callback=lambda m: answers.__setitem__(m.properties["correlation_id"], m.body)
-            )
-            for n in range(questions):
-                asked = amqp.Message(b"%d" % n, reply_to=reply, correlation_id=f"c{n}")
-                channel.basic_publish(asked, "", queue)
-            while len(answers) < questions:
-                channel.connection.drain_events(timeout=20)
-
-    thread = threading.Thread(target=ask)
-    thread.start()
-    try:
-        yield answers
-    finally:
-        thread.join(30)
-
-
-@pytest.mark.parametrize("reply_to", ["", "amq.rabbitmq.reply-to"])
-def test_who_asks_over_a_queue_is_answered(rabbitmq: Queues, rabbitmq_queue: str, reply_to: str) -> None:
-    async def run() -> None:
-        copy = Copy(source(rabbitmq.url, rabbitmq_queue), sink(rabbitmq.url, reply=True))
-        async with running(copy):
-            with asking(rabbitmq, rabbitmq_queue, reply_to, 20) as answers:
-                await until(lambda: len(answers) == 20)
-            assert answers == {f"c{n}": b"%d" % n for n in range(20)}
-        assert copy.troubles == []
-
-    asyncio.run(run())
-
-
-def test_who_went_away_is_a_data_error_and_the_others_are_answered_once(rabbitmq: Queues, rabbitmq_queue: str) -> None:
-    async def run() -> None:
-        headers: list[Any] = [(("amqp.reply_to", rabbitmq_queue.encode()),) for _ in range(5)]
-        headers[2] = (("amqp.reply_to", b"amq.gen-gone"),)
-        async with connected(sink(rabbitmq.url, reply=True)) as out:
-            batch = Batch([f"id-{n}" for n in range(5)], [b"%d" % n for n in range(5)], headers=headers)
-            with pytest.raises(DataError, match=r"nobody waits for the reply at 'amq\.gen-gone': NO_ROUTE") as error:
-                await out.write(Rows(batch, FROM))
-            assert error.value.record == 2
-            await out.write(Rows(batch.take([0, 1, 3, 4]), FROM))
-            # also where all of them call themselves the same
-            alike = Batch(["1"] * 5, batch.values, headers=headers)
-            with pytest.raises(DataError, match=r"amq\.gen-gone") as error:
-                await out.write(Rows(alike, Token("lane", 1, 2)))
-            assert error.value.record == 2
-            with pytest.raises(DataError, match="names no reply_to") as error:
-                await out.write(rows(b"1", b"2", headers=[headers[0], ()]))
-            assert error.value.record == 1
-
-    asyncio.run(run())
-    assert rabbitmq.bodies(rabbitmq_queue) == [b"0", b"1", b"3", b"4"] * 2
-
-
 def test_headers_that_no_frame_holds_are_that_records_error(rabbitmq: Queues, rabbitmq_queue: str) -> None:
     async def run() -> None:
         async with connected(sink(rabbitmq.url, rabbitmq_queue)) as out:
@@ -247,45 +175,6 @@ def test_a_write_that_is_cancelled_leaves_no_trace(rabbitmq: Queues, rabbitmq_qu
     assert rabbitmq.bodies(rabbitmq_queue)[-1] == b"last"
 
 
-def test_redrive_puts_a_message_back(rabbitmq: Queues, rabbitmq_queue: str) -> None:
-    assert adapter.redrive is not None
-
-    async def run() -> None:
-        assert adapter.redrive is not None
-        out = adapter.redrive.open(RabbitInput(url=rabbitmq.url, queue=rabbitmq_queue), CONTEXT)
-        async with connected(out):
-            await out.write(rows(b"1", headers=[(("h", b"v"),)]))
-
-    asyncio.run(run())
-    (message,) = rabbitmq.take(rabbitmq_queue)
-    assert message.body == b"1"
-    assert message.properties["application_headers"] == {"h": "v"}
-
-
-def test_a_dead_letter_may_be_the_message_as_it_came(rabbitmq: Queues, rabbitmq_queue: str) -> None:
-    headers = (("h", b"v"), ("amqp.correlation_id", b"c"), ("amqp.reply_to", b"r"))
-    dead = DeadLetter(Message("m", b"\xff", None, headers, 5000), "it is broken", "in", "7", 2, "affine/2")
-
-    async def run() -> None:
-        assert adapter.letters is not None
-        given = RabbitOutput(url=rabbitmq.url, routing_key=rabbitmq_queue, dead_letters="record")
-        async with connected(RabbitSink(given, CONTEXT)) as out:
-            await out.write(Rows(Batch(["m"], [letter.encode(dead)]), Token("l", 1)))
-        async with connected(adapter.letters(given, CONTEXT, False)) as letters:
-            batch, _ = await letters.read(Credit(9, 1 << 20))
-            assert letter.decode(batch.values[0]) == dead
-
-    asyncio.run(run())
-    (message,) = rabbitmq.take(rabbitmq_queue)
-    assert message.body == b"\xff"
-    found = message.properties
-    assert (found["correlation_id"], found["reply_to"], found["message_id"]) == ("c", "r", "m")
-    assert found["application_headers"] == {
-        "h": "v", "sluice-reason": "it is broken", "sluice-lane": "in", "sluice-position": "7",
-        "sluice-attempts": "2", "sluice-model": "affine/2",
-    }  # fmt: skip
-
-
 def test_who_asked_in_vain_is_told_and_letters_of_those_who_went_away_are_kept(
     rabbitmq: Queues, rabbitmq_queue: str
 ) -> None:
@@ -305,51 +194,6 @@ def test_who_asked_in_vain_is_told_and_letters_of_those_who_went_away_are_kept(
     assert told[0].properties["application_headers"]["sluice-reason"] == "broken"
     assert sorted(rabbitmq.bodies(rabbitmq_queue)) == [b"1", b"2", b"4"]
     rabbitmq.delete(asker)
-
-
-def test_letters_are_given_back_and_end_with_the_last(rabbitmq: Queues, rabbitmq_queue: str) -> None:
-    async def run() -> None:
-        assert adapter.letters is not None
-        async with connected(sink(rabbitmq.url, rabbitmq_queue)) as out:
-            await out.write(rows(*[b"%d" % n for n in range(50)]))
-        given = RabbitOutput(url=rabbitmq.url, routing_key=rabbitmq_queue)
-        async with connected(adapter.letters(given, CONTEXT, False)) as letters:
-            found: list[bytes] = []
-            while (read := await letters.read(Credit(7, 1 << 20))) is not None:
-                found += read[0].values
-                await letters.ack(read[1])
-            assert found == [b"%d" % n for n in range(50)]
-        with pytest.raises(InvalidArgument, match="redrive_from: dead letters are taken back from a queue"):
-            adapter.letters(RabbitOutput(url=rabbitmq.url, exchange="e"), CONTEXT, False)
-
-    asyncio.run(run())
-    assert rabbitmq.depth(rabbitmq_queue) == 0
-
-
-def test_a_letter_that_comes_back_meanwhile_is_not_given_again(rabbitmq: Queues, rabbitmq_queue: str) -> None:
-    """Other processes score on, and what fails again comes to the same queue."""
-
-    async def run() -> None:
-        assert adapter.letters is not None
-        given = RabbitOutput(url=rabbitmq.url, exchange="e", redrive_from=rabbitmq_queue)
-        found: list[bytes | None] = []
-        broken = False
-        async with connected(sink(rabbitmq.url, rabbitmq_queue)) as out:
-            await out.write(rows(*[b"%d" % n for n in range(20)]))
-            async with connected(adapter.letters(given, CONTEXT, False)) as letters:
-                while (read := await letters.read(Credit(7, 1 << 20))) is not None:
-                    found += read[0].values
-                    await out.write(rows(*[b"again"] * len(read[0])))
-                    if len(found) == 14 and not broken:  # another connection goes on where this one was
-                        broken = True
-                        await letters.connect()
-                        del found[7:]
-                    else:
-                        await letters.ack(read[1])
-        assert found == [b"%d" % n for n in range(20)]
-
-    asyncio.run(run())
-    assert set(rabbitmq.bodies(rabbitmq_queue)) == {b"again"}
 
 
 @pytest.mark.parametrize(
