@@ -44,4 +44,5 @@ def streams(once: bool, port: int, records: int) -> int:
 def _end_as_by_control_c() -> None:
     """By SIGTERM, and when the terminal is closed, too: the servers that it has started end with it."""
     for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.default_int_handler)
+        if signal.getsignal(number) is not signal.SIG_IGN:  # nohup
+            signal.signal(number, signal.default_int_handler)
