@@ -1,4 +1,7 @@
-"""What goes wrong in the middle: processes that die, servers that restart, rights and columns that go, full disks."""
+"""What goes wrong in the middle: processes that die, servers that restart, columns that go, what takes too long.
+
+test_rights, test_alterations, test_disk and test_conflicts go on, with the runner.
+"""
 
 from __future__ import annotations
 
@@ -204,87 +207,6 @@ def test_a_column_or_a_table_that_goes_is_named_and_may_come_back(database: Data
         await source.close()
 
     asyncio.run(go())
-
-
-def test_a_result_column_that_goes_pauses_and_loses_nothing(database: Database) -> None:
-    database.claims(2)
-
-    async def go() -> None:
-        source, sink = database.input("lease"), database.output()
-        await source.connect()
-        await sink.connect()
-        batch, token = await read(source)
-        database.sql("ALTER TABLE claims RENAME COLUMN score TO points")
-        with pytest.raises(Transient, match="score"):
-            await sink.write(results(batch, token))
-        await source.close()
-        await sink.close()
-
-    asyncio.run(go())
-    assert database.column("SELECT count(*) FROM claims WHERE status = 'new'") == ["2"]
-
-
-GRANTS = {
-    "postgresql": (
-        "CREATE ROLE {name} LOGIN; GRANT SELECT, UPDATE ON claims TO {name}",
-        "REVOKE UPDATE ON claims FROM {name}",
-        "GRANT UPDATE ON claims TO {name}",
-        "ALTER ROLE {name} NOLOGIN; SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = '{name}'",
-        "ALTER ROLE {name} LOGIN",
-        "DROP OWNED BY {name}; DROP ROLE {name}",
-    ),
-    "mariadb": (
-        "CREATE USER {name}@'127.0.0.1' IDENTIFIED BY 'x'; GRANT SELECT, UPDATE ON claims TO {name}@'127.0.0.1'",
-        "REVOKE UPDATE ON claims FROM {name}@'127.0.0.1'",
-        "GRANT UPDATE ON claims TO {name}@'127.0.0.1'",
-        "ALTER USER {name}@'127.0.0.1' ACCOUNT LOCK; KILL USER {name}@'127.0.0.1'",
-        "ALTER USER {name}@'127.0.0.1' ACCOUNT UNLOCK",
-        "DROP USER {name}@'127.0.0.1'",
-    ),
-}
-
-
-def test_rights_that_are_revoked_are_waited_for(own: Database, tmp_path: Path) -> None:
-    own.claims(6)
-    name = "guest"
-    create, revoke, grant, lock, unlock, drop = (each.format(name=name) for each in GRANTS[own.system])
-    own.sql(create)
-    (tmp_path / "password").write_text("x\n")
-    head, _, tail = own.url.rpartition("@")
-    url = f"{head.partition('://')[0]}://{name}@{tail}"
-    guest = Database(own.system, own.server, url)
-
-    async def go() -> None:
-        settings = {"password_file": str(tmp_path / "password")}
-        source, sink = guest.input(**settings), guest.output(**settings)
-        await source.connect()
-        await sink.connect()
-        batch, token = await read(source, 2)
-        own.sql(revoke)
-        with pytest.raises(Transient, match="denied"):
-            await sink.write(results(batch, token))
-        own.sql(grant)
-        await source.connect()
-        batch, token = await read(source, 2)
-        own.sql(lock)
-        with pytest.raises(Transient):
-            await sink.write(results(batch, token))
-        with pytest.raises(Transient):
-            await source.connect()
-        own.sql(unlock)
-        await source.connect()
-        batch, token = await read(source)
-        assert len(batch) == 6
-        await sink.write(results(batch, token))
-        await source.ack(token)
-        await source.close()
-        await sink.close()
-
-    try:
-        asyncio.run(go())
-    finally:
-        own.sql(drop)
-    assert own.column("SELECT count(*) FROM claims WHERE status = 'done'") == ["6"]
 
 
 def test_a_full_disk_pauses(sqlite: Database) -> None:

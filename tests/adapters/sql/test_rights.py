@@ -1,4 +1,4 @@
-"""What goes wrong in the middle of a run and is mended: the stream waits, says for what, and goes on by itself.
+"""A user that may not any more, in the middle of a run: the stream waits, says for what, and goes on when it may again.
 
 Each row is then scored once: results are appended, where a repeat would be seen.
 """
