@@ -13,7 +13,10 @@ import pytest
 from contract.stands import InputStand, InputStands, OutputStand, OutputStands, values
 from servers.redis import Streams
 
-from adapters.redis import Held, RedisInput, RedisOutput, RedisSink, RedisSource
+from adapters.redis.held import Held
+from adapters.redis.settings import RedisInput, RedisOutput
+from adapters.redis.sink import RedisSink
+from adapters.redis.source import RedisSource
 from gateway.core import letter
 from gateway.core.stream import Context, Input, Output, PositionStore, Token
 
