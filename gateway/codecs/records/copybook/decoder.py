@@ -106,6 +106,8 @@ class CopybookDecoder:
                             values[missing] = np.nan
             else:
                 values = self._texts(columns, group, part)
+                if self._form.blanks:
+                    values = np.fromiter((text.rstrip(" \0") for text in values.tolist()), object, len(values))
                 if leaf.justified:
                     values = np.fromiter((text.lstrip(" ") for text in values.tolist()), object, len(values))
                 if group.parts[0][0].kind is Kind.NUMBER:

@@ -42,7 +42,8 @@ class Conventions:
     floats        COMP-1 and COMP-2; "" is ``ibm`` where the encoding is EBCDIC, else ``ieee-little``
     native        byte order of COMP-5; "" is ``big`` where the encoding is EBCDIC, else ``little``
     overpunched   in ASCII: write signs as GnuCOBOL's -fsign=EBCDIC does
-    blanks        a number of blanks, LOW-VALUES or HIGH-VALUES alone is missing; else it is an error
+    blanks        a number of blanks, LOW-VALUES or HIGH-VALUES alone is missing; else it is an error. Text may end with
+                  LOW-VALUES as with blanks
     """
 
     encoding: str = "cp037"

@@ -32,7 +32,11 @@ class Copybook(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     ] = ""
     overpunched: Annotated[bool, Meta(description="Signs in ASCII as GnuCOBOL's -fsign=EBCDIC writes them.")] = False
     blanks: Annotated[
-        bool, Meta(description="A number of blanks, LOW-VALUES or HIGH-VALUES alone is missing; else it is an error.")
+        bool,
+        Meta(
+            description="A number of blanks, LOW-VALUES or HIGH-VALUES alone is missing, else an error; LOW-VALUES"
+            " behind a text are left out."
+        ),
     ] = False
 
     def layout(self, target: Target) -> Any:

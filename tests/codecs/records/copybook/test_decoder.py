@@ -80,6 +80,12 @@ def test_what_is_likely_wrong_is_said(declared: str, data: str, encoding: str, h
     assert bool(found.errors[0].partition(" digits")[2]) == bool(hint)
 
 
+def test_low_values_behind_a_text_are_left_out_like_blanks() -> None:
+    assert value("PIC X(4)", b"ab\0 ", ASCII) == "ab\0"
+    assert value("PIC X(4)", b"ab\0 ", Conventions("ascii", blanks=True)) == "ab"
+    assert value("PIC X(4)", bytes(4), Conventions(blanks=True)) == ""
+
+
 def test_what_nothing_was_moved_to_is_missing() -> None:
     record = layout("05 A PIC S9(3) COMP-3.", "05 B PIC 9(2).", "05 C PIC 9(4) COMP.")
     values = [bytes.fromhex(data) for data in ("0000ffff0000", "40400000ffff", "ffff40400001", "00ff4000f0f0")]
