@@ -19,6 +19,9 @@ async def cut(client: Any, tasks: Iterable[asyncio.Task[Any] | None], owner: Any
         update = client._md_update_fut
         if update is not None and not update.done():
             update.set_result(False)  # nobody will any more, and tasks wait for it
+        for task in left:
+            if task.done() and not task.cancelled():
+                task.exception()  # looked at, so that asyncio does not report it
         left = {task for task in left if not task.done()}
         if not left:
             return
