@@ -206,11 +206,11 @@ class Round:
 
 
 def schedule(names: Sequence[str], count: int, chance: random.Random) -> list[str]:
-    """In any order: crashes at a place in the code, each as often as the others give or take one, are the half of it,
-    and what happens from outside the other half."""
+    """In any order: two of three are crashes at a place in the code, each as often as the others give or take one, so
+    that every pipeline meets each of them twice in a whole run; the rest is what happens from outside."""
     crashes = [name for name in names if name.startswith(CRASH)]
     others = [name for name in names if not name.startswith(CRASH)]
-    first = (count // 2 if others else count) if crashes else 0
+    first = (count * 2 // 3 if others else count) if crashes else 0
     found = _evenly(crashes, first, chance) + _evenly(others, count - first, chance)
     chance.shuffle(found)
     return found

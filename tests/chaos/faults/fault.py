@@ -16,7 +16,7 @@ Strike = Callable[["Round", random.Random], bool]
 #: begins the name of a fault that strikes at a place in the code
 CRASH: Final = "crash "
 #: seconds that a crash point may take to be passed
-PASSED: Final = 20.0
+PASSED: Final = 40.0
 
 
 @dataclass(frozen=True, slots=True)
