@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,83 +11,20 @@ import numpy as np
 import pytest
 from onnx import helper
 from pipeline.plant import on_loop
+from pipeline.scoring.site import ALL_VERSIONS, MAPPING, NAMES, answers, batch, record, site
 from small_models import affine, model
 
-from gateway.codecs.records.columns import Columns, Decoder, Encoder, Field
+from gateway.codecs.records.columns import Columns, Decoder, Field
 from gateway.codecs.records.json import JsonDecoder
 from gateway.codecs.records.jsonencoder import JsonEncoder
-from gateway.codecs.records.mapping import Entry, Mapping, Pick
 from gateway.codecs.records.oip import OipDecoder, OipEncoder
 from gateway.codecs.records.skipping import Skipping
 from gateway.codecs.records.table import TableDecoder, TableEncoder
 from gateway.core.errors import NotFound, Unavailable
 from gateway.core.stream import Batch, Message
 from gateway.core.table import Table
-from gateway.dataplane import Dataplane
-from gateway.models.batchpolicy import BatchPolicy
-from gateway.models.engine import onnx_engine
-from gateway.models.manager import Manager
-from gateway.models.onnx import Runtime
-from gateway.models.repository import Repository
 from gateway.pipeline.scoring.scorer import Scorer
-from gateway.routing.split import Split, Splits
-
-NAMES = ("a", "b", "c", "d")
-MAPPING = Mapping([Entry("x", tuple(Pick(name) for name in NAMES))])
-ALL_VERSIONS = "version_policy { all {} }"
-
-
-class Site:
-    def __init__(self, models: Path, policy: BatchPolicy) -> None:
-        self.pool = ThreadPoolExecutor(8)
-        self.manager = Manager(Repository(models), onnx_engine(Runtime(1), self.pool, policy), mode="explicit")
-        self.splits = Splits()
-        self.dataplane = Dataplane(self.manager, self.splits)
-
-    def scorer(self, version: str = "", encoder: Encoder | None = None, decoder: Decoder | None = None) -> Scorer:
-        _, signature = self.dataplane.resolve("m", version, "")
-        return Scorer(
-            self.dataplane,
-            "m",
-            version,
-            decoder or JsonDecoder((*MAPPING.fields(signature), Field("id"))),
-            MAPPING,
-            encoder or JsonEncoder({"id": "id", "y": "y[0]", "version": "$version", "model": "$model"}),
-            signature=signature,
-        )
-
-
-@asynccontextmanager
-async def site(
-    folder: Path, config: str = ALL_VERSIONS, models: dict[str, bytes] | None = None, **policy: Any
-) -> AsyncIterator[Site]:
-    """`m` in versions 2, 3 and 5, which multiply by their number."""
-    for version, content in (models or {n: affine(int(n)) for n in ("2", "3", "5")}).items():
-        (folder / "m" / version).mkdir(parents=True)
-        (folder / "m" / version / "model.onnx").write_bytes(content)
-    (folder / "m" / "config.pbtxt").write_text(config)
-    there = Site(folder, BatchPolicy(**policy))
-    await there.manager.reconcile()
-    await there.manager.load("m")
-    try:
-        yield there
-        assert {handle.pins for handle in there.manager.present("m").values()} <= {0}
-    finally:
-        await there.manager.close()
-        there.pool.shutdown()
-
-
-def record(n: int, **fields: Any) -> bytes:
-    return json.dumps({"id": n, "a": n, "b": 1, "c": 1, "d": 1} | fields).encode()
-
-
-def batch(values: Sequence[bytes | None], keys: Sequence[bytes | None] = (), headers: Sequence[Any] = ()) -> Batch:
-    return Batch([f"in/{n}" for n in range(len(values))], values, keys, headers)
-
-
-def answers(scored: Any) -> list[tuple[int, float]]:
-    found = [json.loads(value) for value in scored.batch.values]
-    return [(one["id"], one["y"]) for one in found]
+from gateway.routing.split import Split
 
 
 @on_loop
@@ -144,59 +79,6 @@ async def test_a_batch_of_nothing_but_faults(tmp_path: Path) -> None:
     async with site(tmp_path) as there:
         scored = await there.scorer().score(batch([b"x", None]))
         assert (len(scored.batch), sorted(scored.errors)) == (0, [0, 1])
-
-
-@pytest.mark.parametrize("inline", [0.0, 1.0])
-@on_loop
-async def test_a_model_takes_pieces_of_its_largest_batch(tmp_path: Path, inline: float) -> None:
-    async with site(tmp_path, "max_batch_size: 7\n" + ALL_VERSIONS, inline_limit=inline) as there:
-        scored = await there.scorer().score(batch([record(n) for n in range(1000)]))
-        assert answers(scored) == [(n, 5.0 * n) for n in range(1000)]
-        assert there.manager.present("m")["5"].statistics.success_count == 143
-
-
-def checked(limit: int) -> bytes:
-    """y = x, and fails for the whole batch where a value is no index into so many."""
-    return model(
-        [
-            helper.make_node("Constant", [], ["table"], value_floats=[0.0] * limit),
-            helper.make_node("Cast", ["x"], ["index"], to=7),
-            helper.make_node("Gather", ["table", "index"], ["zero"]),
-            helper.make_node("Add", ["x", "zero"], ["y"]),
-        ],
-        {"x": ("FP32", ["n", 4])},
-        {"y": ("FP32", ["n", 4])},
-    )
-
-
-@pytest.mark.parametrize("inline", [0.0, 1.0])
-@on_loop
-async def test_what_the_model_refuses_is_found_by_halves(tmp_path: Path, inline: float) -> None:
-    config = "dynamic_batching { }\n" + ALL_VERSIONS + "\nmax_batch_size: 512"
-    async with site(tmp_path, config, {"1": checked(1000)}, inline_limit=inline) as there:
-        values = [record(n) for n in range(500)]
-        for n in (0, 77, 78, 499):
-            values[n] = record(n, b=5000)
-        scored = await there.scorer().score(batch(values))
-        assert sorted(scored.errors) == [0, 77, 78, 499]
-        assert [n for n, _ in answers(scored)] == [n for n in range(500) if n not in scored.errors]
-        assert all(y == n for n, y in answers(scored))
-
-
-@on_loop
-async def test_a_model_without_a_batch_axis_is_asked_record_by_record(tmp_path: Path) -> None:
-    content = model([helper.make_node("Neg", ["x"], ["y"])], {"x": ("FP32", [4])}, {"y": ("FP32", [4])})
-    async with site(tmp_path, "max_batch_size: 0", {"1": content}) as there:
-        scored = await there.scorer().score(batch([record(n) for n in range(200)]))
-        assert answers(scored) == [(n, -1.0 * n) for n in range(200)]
-
-
-@on_loop
-async def test_a_first_axis_of_one_is_no_batch(tmp_path: Path) -> None:
-    content = model([helper.make_node("Neg", ["x"], ["y"])], {"x": ("FP32", [1, 4])}, {"y": ("FP32", [1, 4])})
-    async with site(tmp_path, "max_batch_size: 0", {"1": content}) as there:
-        scored = await there.scorer().score(batch([record(n) for n in range(5)]))
-        assert answers(scored) == [(n, -1.0 * n) for n in range(5)]
 
 
 @on_loop
