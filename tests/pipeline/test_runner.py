@@ -9,8 +9,10 @@ from pipeline.plant import Doubler, Plant, on_loop, policy, running, until
 
 from adapters.memory import Faults, MemoryInput
 from gateway.core.errors import InvalidArgument, Unavailable
+from gateway.core.stream import Batch
 from gateway.pipeline.policy import Breaker
 from gateway.pipeline.runner import Runner
+from gateway.pipeline.scoring.scored import Scored
 from gateway.pipeline.session import Session
 
 
@@ -30,6 +32,29 @@ async def test_runs_to_the_end_of_its_input() -> None:
     assert sum(status.sizes.values()) == status.batches
     assert status.guarantee.startswith("at least once: ")
     assert "no record" in plant.reasons()["r49"]
+
+
+class Skipper(Doubler):
+    """Lets nothing come of records whose number does not end in 0 or 5, and blames nobody for it."""
+
+    async def score(self, batch: Batch) -> Scored:
+        scored = await super().score(batch)
+        keep = [at for at, row in enumerate(scored.rows) if batch.ids[row][-1] in "05"]
+        return Scored(scored.batch.take(keep), [scored.rows[at] for at in keep], scored.errors)
+
+
+@on_loop
+@pytest.mark.parametrize("lanes", [1, 4])
+async def test_what_is_skipped_is_acknowledged_and_counted(lanes: int) -> None:
+    plant = Plant()
+    plant.put(1000, keys=9, lanes=3)
+    runner = plant.runner(policy(rows=1, lanes=lanes), Skipper())
+    await runner.run()
+    status = runner.status()
+    assert (status.read, status.acknowledged, status.in_flight) == (1000, 1000, 0)
+    assert (status.scored, status.written, status.skipped, status.dead) == (200, 200, 800, 0)
+    assert sorted(plant.buried()) == []
+    assert len(plant.results()) == 200
 
 
 @on_loop
