@@ -6,6 +6,7 @@ schema      what a table looks like                connection  one of theirs, an
 values      Python values ↔ columns                pool        connections that are not in use
 records     rows → a batch                         taken       rows that are an input's own until they are settled
 taking      how rows become an input's own         positions   offsets and epochs of other systems, in this one
+claim, loan, anti_join, look, cursor               the ways of that; waiting is the SQL that they share
 input, output, redrive, letters                    postgresql_connection, mariadb_connection
 """
 

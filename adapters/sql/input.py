@@ -17,7 +17,8 @@ from adapters.sql.records import Records
 from adapters.sql.schema import Kind, Layout
 from adapters.sql.settings import InputSettings
 from adapters.sql.taken import Place, Taken
-from adapters.sql.taking import AntiJoin, Claim, Loan, Look, Taking, literal
+from adapters.sql.taking import Taking, taking
+from adapters.sql.waiting import literal
 from gateway.core.errors import InvalidArgument, SluiceError
 from gateway.core.stream import Batch, Context, Credit, Fenced, Lag, Source, Token, Transient
 from gateway.core.table import Table
@@ -94,7 +95,7 @@ class SqlInput:
         if settings.mode == "cursor":
             self._taking = await Cursor.take_over(settings, records, dialect, pool, self._context)
         else:
-            self._taking = _way(settings, await self._place(pool, layout, records), records, pool)
+            self._taking = taking(settings, await self._place(pool, layout, records), records, pool)
         # Only of a table that is as it should be: a status column by another name is no field for good.
         self._expected, self._layout = records.fields, layout
 
@@ -211,16 +212,6 @@ class SqlInput:
         if self._pool is not None:
             await self._pool.close()
             self._pool = None
-
-
-def _way(settings: InputSettings, place: Place, records: Records, pool: Pool) -> Taking:
-    if settings.mode == "anti-join":
-        return AntiJoin(settings, place, records, pool)
-    if settings.mode == "lease":
-        return Loan(settings, place, records, pool)
-    if place.dialect.skips_locked:
-        return Claim(settings, place, records, pool, ordered=settings.mode == "outbox")
-    return Look(settings, place, records, pool)
 
 
 async def _renewed(taken: Taken) -> None:
