@@ -139,10 +139,10 @@ class Runner:
         waits = self._waits()
         state: State = "waiting" if waits and self._state in ("starting", "running") else self._state
         return Status(
-            self.name,
-            state,
-            self._paused or waits,
-            str(self.guarantee),
+            name=self.name,
+            state=state,
+            reason=self._paused or waits,
+            guarantee=str(self.guarantee),
             **asdict(self._counters),
             trips=self._breaker.trips,
             in_flight=flow.rows if flow else 0,

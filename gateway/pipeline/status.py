@@ -37,9 +37,9 @@ class Counters:
     fenced: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Status:
-    """A snapshot, with all `Counters` as of then. Times are seconds ago; None: never.
+@dataclass(slots=True, kw_only=True)
+class Status(Counters):
+    """A snapshot. Times are seconds ago; None: never.
 
     reason      why it is not running, or "": who waits for what, who paused it
     guarantee   "exactly once: …", see core.stream.guarantee
@@ -55,19 +55,6 @@ class Status:
     state: State
     reason: str
     guarantee: str
-    read: int = 0
-    scored: int = 0
-    written: int = 0
-    dead: int = 0
-    acknowledged: int = 0
-    nbytes: int = 0
-    batches: int = 0
-    retries: int = 0
-    reconnects: int = 0
-    suppressed: int = 0
-    skipped: int = 0
-    dropped: int = 0
-    fenced: int = 0
     trips: int = 0
     in_flight: int = 0
     in_flight_bytes: int = 0

@@ -221,7 +221,9 @@ class Station:
     def status(self) -> Status:
         if self._runner is not None:
             return self._runner.status()
-        return self._last or Status(self.name, "starting", self._reason, str(self.guarantee))
+        return self._last or Status(
+            name=self.name, state="starting", reason=self._reason, guarantee=str(self.guarantee)
+        )
 
     def sample(self) -> dict[str, Any]:
         """For `metrics.write`."""
