@@ -190,10 +190,14 @@ class Round:
         )
 
     def __enter__(self) -> Round:
-        self.worker.start()
-        self.send()
-        if not self.settled():
-            raise AssertionError(f"{self.pipeline.name} does not run:\n{self.logs()}")
+        try:
+            self.worker.start()
+            self.send()
+            if not self.settled():
+                raise AssertionError(f"{self.pipeline.name} does not run:\n{self.logs()}")
+        except BaseException:
+            self.__exit__(None, None, None)
+            raise
         return self
 
     def __exit__(

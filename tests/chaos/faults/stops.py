@@ -32,7 +32,10 @@ def stop_at(point: str) -> Strike:
         done = round_.settled(_TAKEN_OVER)
         if done:
             round_.send()
-        round_.worker.go_on()
+        if stopped:
+            round_.worker.go_on()
+        else:
+            round_.worker.end(signal.SIGKILL)  # it would stop in another round
         round_.settled()
         round_.second.end(chance.choice((signal.SIGTERM, signal.SIGKILL)))
         # another of its threads may have stopped with the lock of a database that is a file: then nobody takes over
