@@ -60,9 +60,11 @@ def test_each_is_told_of_with_what_holds(models: tuple[Path, HeldOut], tmp_path:
 
 def test_a_mistyped_output_is_asked_about(place: Place) -> None:
     text = (place.folder / "topic.yaml").read_text().replace("output_probability[1]", "output_probabilty[1]")
-    (place.folder / "topic.yaml").write_text(text)
+    (place.folder / "topic.yaml").write_text(text.replace("$version", "$vers"))
     said = "benign (the record's output_probabilty[1]; or is the model's output_probability meant?)"
-    assert said in place.sluice("validate", "topic.yaml").stdout
+    told = place.sluice("validate", "topic.yaml").stdout
+    assert said in told
+    assert "version (the record's $vers; or is the model's $version meant?)" in told
 
 
 def test_their_own_tests(place: Place) -> None:

@@ -100,7 +100,16 @@ def _reading(stream: Stream, signature: Signature) -> Iterator[Problem]:
         except SluiceError as error:
             message = error.message
         if message:
-            yield stream.places.problem("decode", message)
+            yield stream.places.problem(_named(stream, message), message)
+
+
+def _named(stream: Stream, message: str) -> str:
+    """The field of the file that the message is about, else all of `decode`."""
+    for field in ("schema", "copybook"):
+        name = getattr(stream.decode, field, "")
+        if name and name in message and f"decode.{field}" in stream.places.lines:
+            return f"decode.{field}"
+    return "decode"
 
 
 def _refusal(stream: Stream, signature: Signature, wanted: tuple[Field, ...]) -> str:

@@ -8,6 +8,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Protocol
 
+from gateway.codecs.records.columns import MODEL, VERSION
 from gateway.control.desired import merge
 from gateway.core.errors import InvalidArgument, SluiceError
 from gateway.core.signature import Signature
@@ -101,7 +102,7 @@ def _written(stream: Stream, signature: Signature) -> tuple[str, ...]:
 
 def _mistaken(source: str, signature: Signature) -> str:
     """Asks, where a field of the record looks like an output of the model."""
-    close = get_close_matches(source.partition("[")[0], signature.outputs, 1, 0.8)
+    close = get_close_matches(source.partition("[")[0], [*signature.outputs, MODEL, VERSION], 1, 0.75)
     return f"; or is the model's {close[0]} meant?" if close else ""
 
 

@@ -88,8 +88,8 @@ def test_what_fits(found: Found, decode: str, mapping: str | None, encode: str) 
         (JSON, MAP, "{format: json, fields: {s: 'p[3]'}}", "s.yaml:3: encode.fields.s: element 3 of output 'p'"),
         (JSON, MAP, "{format: json, fields: {s: 'c[0]'}}", "s.yaml:3: encode.fields.s: element 0 of output 'c'"),
         (JSON, MAP, "{format: json, fields: {a: p, a.b: c}}", "s.yaml:3: encode: field 'a.b' is to be written within"),
-        ("{format: json, schema: no.json}", MAP, OUT, "s.yaml:2: decode: file 'no.json' cannot be read: No such file"),
-        ("{format: json, schema: bad.json}", MAP, OUT, "s.yaml:2: decode: schema 'bad.json' is no JSON Schema"),
+        ("{format: json, schema: no.json}", MAP, OUT, "s.yaml:2: decode.schema: file 'no.json' cannot be read"),
+        ("{format: json, schema: bad.json}", MAP, OUT, "s.yaml:2: decode.schema: schema 'bad.json' is no JSON Schema"),
         (
             "{format: csv, header: [a, b]}", MAP, OUT,
             "s.yaml:6: map.n: field 'k' is not among the CSV columns a, b",
