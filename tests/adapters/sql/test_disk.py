@@ -36,6 +36,16 @@ def mounted(path: Path, size: str, owner: str = "") -> Iterator[Path]:
         subprocess.run(["umount", "--lazy", path], check=True)
 
 
+@contextmanager
+def cramped(server: Server) -> Iterator[Path]:
+    """Its data folder, which is all of a small disk."""
+    try:
+        with mounted(server.folder / "data", "200m", server.user) as disk, server:
+            yield disk
+    finally:
+        shutil.rmtree(server.folder, ignore_errors=True)  # which it could not, with a disk in it
+
+
 def fill(disk: Path) -> Path:
     """A file that takes what room there is."""
     ballast = disk / "ballast"
@@ -93,7 +103,7 @@ def test_a_table_space_that_is_full(own_postgresql: PostgreSQL) -> None:
 
 def test_a_log_that_cannot_be_written_ends_postgresql() -> None:
     server = PostgreSQL(restart_after_crash="off")
-    with mounted(server.folder / "data", "200m", server.user) as disk, server:
+    with cramped(server) as disk:
         run(
             Database("postgresql", server, server.database()),
             disk,
@@ -104,7 +114,7 @@ def test_a_log_that_cannot_be_written_ends_postgresql() -> None:
 
 def test_a_data_folder_of_mariadb_that_is_full() -> None:
     server = MariaDB(innodb_log_file_size="4M")
-    with mounted(server.folder / "data", "200m", server.user) as disk, server:
+    with cramped(server) as disk:
         run(Database("mariadb", server, server.database()), disk, "The table 'scores' is full")
 
 
