@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 #: seconds that another worker may take to do it all
-_TAKEN_OVER: Final = 25.0
+_TAKEN_OVER: Final = 40.0
 
 
 def stop_at(point: str) -> Strike:

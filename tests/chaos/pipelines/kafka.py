@@ -149,7 +149,7 @@ class KafkaToPostgreSQL(KafkaExactlyOnce):
             "output": {
                 "sql": {
                     "url": through(self.url, self._database_proxy), "table": "results", "mode": "results", "id": "rid",
-                    "positions": "positions", "dead_letters": "letters", "limits": LIMITS,
+                    "positions": "positions", "dead_letters": "letters", "limits": LIMITS | {"idle": 4},
                 }
             },
             "guarantee": "exactly once",
