@@ -1,13 +1,12 @@
 """aiokafka's sender, with the transactions of Kafka 4 where the cluster has them.
 
-Of a transaction's five requests, one after the other, three are left, two of them at the same time: partitions and the
-group need not be announced. It stands on aiokafka 0.14.
+Of a transaction's five requests three are left, as partitions and the group need not be announced. It stands on
+aiokafka 0.14.
 """
 
 from __future__ import annotations
 
 import io
-import logging
 from types import SimpleNamespace
 from typing import Any, Final
 
@@ -18,8 +17,6 @@ from aiokafka.producer import AIOKafkaProducer, sender
 from aiokafka.producer.transaction_manager import PidAndEpoch, TransactionManager
 
 from adapters.kafka.requests import CommitOffsets, End, Features, Identity, Produce
-
-logger = logging.getLogger("sluice.streams")
 
 _FEATURE: Final = "transaction.version"
 _PRODUCER_FENCED: Final = 90

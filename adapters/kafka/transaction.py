@@ -88,7 +88,6 @@ class Transaction:
         try:
             async with asyncio.timeout(self._limit):
                 await self._producer.kafka.commit_transaction()
-            self._settled = asyncio.get_running_loop().time() + _MARKS
         except ProducerFenced as error:
             await self._end(str(error))
             raise Fenced(f"{what}: another member has taken over") from error
@@ -98,6 +97,7 @@ class Transaction:
                 raise
             detail = str(error) or "no answer in time"
             raise OutcomeUnknown(f"{what}: it is not known whether it was committed: {detail}") from error
+        self._settle()
 
     async def _abort(self, what: str) -> None:
         try:
@@ -108,6 +108,10 @@ class Transaction:
             if isinstance(error, asyncio.CancelledError):
                 raise
             raise failure(error, f"taking back {what}") from error
+        self._settle()
+
+    def _settle(self) -> None:
+        self._settled = asyncio.get_running_loop().time() + _MARKS
 
     async def _end(self, why: str) -> None:
         """The brokers take back what is open, at the latest when somebody takes the partition over."""

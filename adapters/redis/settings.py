@@ -61,9 +61,9 @@ class RedisInput(Server, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     key: Annotated[str, Meta(description="The field that is the record's key.")] = ""
     group: Annotated[str, Meta(description="The consumer group; the pipeline's name. Made where it is missing.")] = ""
-    consumer: Annotated[str, Meta(description="This process in the group, from restart to restart; host/pipeline.")] = (
-        ""
-    )
+    consumer: Annotated[
+        str, Meta(description="This process in the group, from restart to restart; host/pipeline/number.")
+    ] = ""
     start: Annotated[Start, Meta(description="Whether a new group is given what is there already.")] = "earliest"
     claim_seconds: Annotated[float, Meta(description="Entries of who was silent for so long are taken over.", gt=0)] = (
         60.0

@@ -15,6 +15,7 @@ from redis import exceptions
 
 from adapters.redis.held import DONE, KEEP, Held
 from adapters.redis.link import Link
+from adapters.redis.seat import Seat
 from adapters.redis.settings import RedisInput
 from gateway.core.stream import Batch, Context, Credit, Fenced, Lag, Source, Token, Transient
 
@@ -33,7 +34,9 @@ class RedisSource:
         self._link: Final = Link(settings)
         self._settings: Final = settings
         self._group: Final = settings.group or context.pipeline
-        self._consumer: Final = settings.consumer or f"{socket.gethostname()}/{context.pipeline}"
+        self._pipeline: Final = context.pipeline
+        self._seat: Final = Seat(context.state)
+        self._consumer = settings.consumer
         self._epoch = 0
         #: where to go on with the entries that this consumer had before; "" when all of them are read
         self._behind = ""
@@ -52,6 +55,8 @@ class RedisSource:
 
     async def connect(self) -> None:
         await self.close()
+        if not self._settings.consumer:
+            self._consumer = f"{socket.gethostname()}/{self._pipeline}/{self._seat.take()}"
         client = await self._link.renew()
         with self._link.doing("making a consumer group of"):
             await self._make_group(client)
@@ -82,6 +87,7 @@ class RedisSource:
         self._open.clear()
         self._inbox.clear()
         await self._link.close()
+        self._seat.leave()
 
     async def read(self, credit: Credit) -> tuple[Batch, Token]:
         while not self._inbox:

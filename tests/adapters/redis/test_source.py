@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from pathlib import Path
 
 import pytest
 import uvloop
@@ -13,7 +14,9 @@ from queuecopy import running as copying
 from redis_sides import WIDE, numbers, read, sink, source
 from servers.redis import Streams
 
-from gateway.core.stream import Batch, Credit, DeadLetter, Fenced, Rows
+from adapters.redis.settings import RedisInput
+from adapters.redis.source import RedisSource
+from gateway.core.stream import Batch, Context, Credit, DeadLetter, Fenced, Rows
 
 
 def test_an_entry_is_a_record_with_headers(redis: Streams, stream: str) -> None:
@@ -140,6 +143,28 @@ def test_two_consumers_share_a_stream_and_a_transaction_each(redis: Streams, str
     uvloop.run(test())
     assert sorted(redis.bodies(f"{stream}-out"), key=int) == numbers(2000)
     assert redis.pending(stream, "p") == []
+
+
+def test_processes_of_a_host_have_names_of_their_own_from_restart_to_restart(
+    redis: Streams, stream: str, tmp_path: Path
+) -> None:
+    settings = RedisInput(url=redis.url, stream=stream)
+    one, two, three = (RedisSource(settings, Context("p", None, str(tmp_path / "state"))) for _ in range(3))
+
+    async def test() -> None:
+        async with connected(two):
+            async with connected(one):
+                await one.connect()
+                names = [named(two), named(one)]
+                assert [name.rpartition("p/")[2] for name in names] == ["0", "1"]
+            async with connected(three):
+                assert named(three) == names[1]
+
+    uvloop.run(test())
+
+
+def named(connector: RedisSource) -> str:
+    return connector._consumer
 
 
 def test_large_entries_do_not_exceed_the_credit_by_much(redis: Streams, stream: str) -> None:
