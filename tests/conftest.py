@@ -3,8 +3,13 @@
 import subprocess
 from pathlib import Path
 
+import hypothesis
 import numpy as np
 import pytest
+
+# a machine that stalls for a moment finds no fault
+hypothesis.settings.register_profile("sluice", deadline=None)
+hypothesis.settings.load_profile("sluice")
 
 pytest_plugins = ["servers.fixtures"]
 

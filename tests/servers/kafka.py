@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import datetime as dt
 import ipaddress
+import time
 import uuid
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -101,6 +102,8 @@ class Topics:
 
     def messages(self, topic: str, isolation: str = "read_committed") -> list[Message]:
         """All that is in the topic, partition by partition."""
+        if isolation == "read_committed":
+            self._marked(topic)
         consumer = Consumer(
             {"bootstrap.servers": self.address, "group.id": f"r-{token_hex(6)}", "isolation.level": isolation,
              "auto.offset.reset": "earliest", "enable.auto.commit": False, "enable.partition.eof": True,
@@ -123,6 +126,14 @@ class Topics:
             return sorted(found, key=lambda m: (m.partition(), m.offset()))
         finally:
             consumer.close()
+
+    def _marked(self, topic: str) -> None:
+        """Whoever has committed was told so before brokers have marked it. What is open for longer is left open."""
+        partitions = len(self.admin().list_topics(topic, 30).topics[topic].partitions)
+        end = time.monotonic() + 1.0
+        while time.monotonic() < end:
+            if self.ends(topic, partitions, "read_committed") == self.ends(topic, partitions, "read_uncommitted"):
+                return
 
     def ends(self, topic: str, partitions: int, isolation: str) -> list[int]:
         """Where each partition ends; for read_committed, before the first transaction that is open."""
