@@ -20,8 +20,7 @@ async def cut(client: Any, tasks: Iterable[asyncio.Task[Any] | None], owner: Any
         if update is not None and not update.done():
             update.set_result(False)  # nobody will any more, and tasks wait for it
         for task in left:
-            if task.done() and not task.cancelled():
-                task.exception()  # looked at, so that asyncio does not report it
+            look_at(task)
         left = {task for task in left if not task.done()}
         if not left:
             return
@@ -29,6 +28,12 @@ async def cut(client: Any, tasks: Iterable[asyncio.Task[Any] | None], owner: Any
         for task in left:
             task.cancel()
         await asyncio.wait(left, timeout=0.1)
+
+
+def look_at(waiter: asyncio.Future[Any] | None) -> None:
+    """asyncio reports failures that nobody looked at."""
+    if waiter is not None and waiter.done() and not waiter.cancelled():
+        waiter.exception()
 
 
 def _tasks_of(owner: Any) -> set[asyncio.Task[Any]]:

@@ -14,7 +14,7 @@ from aiokafka.errors import ProducerClosed
 from aiokafka.producer import sender
 
 from adapters.kafka.cluster import connection
-from adapters.kafka.cut import cut
+from adapters.kafka.cut import cut, look_at
 from adapters.kafka.failure import BAD, FAILURES, failure
 from adapters.kafka.packing import Packed, packed
 from adapters.kafka.quiet import quiet
@@ -91,8 +91,8 @@ class Producer:
 
     @property
     def implicit(self) -> bool:
-        """What its transactions write to need not be announced."""
-        return getattr(self.kafka._txn_manager, "implicit", False)
+        """Of a transactional one: what it writes to need not be announced."""
+        return bool(self.kafka._txn_manager.implicit)
 
     async def partitions(self, topic: str) -> int:
         async with asyncio.timeout(self._limit):
@@ -176,11 +176,5 @@ class Producer:
         await cut(kafka.client, [kafka._sender.sender_task], kafka._sender)
         for batch in [*accumulator._pending_batches, *itertools.chain(*accumulator._batches.values())]:
             batch.future.cancel()
-            _look_at(batch._drain_waiter)
-        _look_at(kafka._txn_manager._transaction_waiter)
-
-
-def _look_at(waiter: asyncio.Future[None] | None) -> None:
-    """asyncio reports failures that nobody looked at."""
-    if waiter is not None and waiter.done() and not waiter.cancelled():
-        waiter.exception()
+            look_at(batch._drain_waiter)
+        look_at(kafka._txn_manager._transaction_waiter)

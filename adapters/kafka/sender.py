@@ -108,7 +108,7 @@ class Sender(sender.Sender):  # type: ignore[misc]
 
 class _Produce(sender.SendProduceReqHandler):  # type: ignore[misc]
     def create_request(self) -> Produce:
-        records = {tp: bytes(batch.get_data_buffer()) for tp, batch in self._batches.items()}
+        records = {tp: batch.get_data_buffer() for tp, batch in self._batches.items()}
         return Produce(self._sender._txn_manager.transactional_id, self._sender._request_timeout_ms, records)
 
     def handle_response(self, response: Any) -> None:

@@ -14,6 +14,7 @@ from typing import Final
 from aiokafka import TopicPartition
 from aiokafka.errors import ProducerFenced
 
+from adapters.kafka.cut import look_at
 from adapters.kafka.failure import FAILURES, failure
 from adapters.kafka.position import Position
 from adapters.kafka.producer import Producer
@@ -71,7 +72,7 @@ class Transaction:
             await kafka.send_offsets_to_transaction(offsets, position.group)
             return
         added = asyncio.ensure_future(kafka.send_offsets_to_transaction(offsets, position.group))
-        added.add_done_callback(_looked_at)
+        added.add_done_callback(look_at)
         try:
             await send(self._producer)
         except DataError:
@@ -125,9 +126,3 @@ class Transaction:
             if not self._over:
                 self._over = "it was closed"
                 await self._producer.stop(soon=False)
-
-
-def _looked_at(task: asyncio.Future[None]) -> None:
-    """asyncio reports failures that nobody looked at."""
-    if not task.cancelled():
-        task.exception()
