@@ -28,6 +28,13 @@ from aiokafka.structs import OffsetAndMetadata
 _TAGS: Final = ("tags", TaggedFields)
 _TEXT: Final = CompactString("utf-8")
 
+
+def _topics(*fields: tuple[str, Any]) -> tuple[str, CompactArray]:
+    """What is said of each partition, by topic."""
+    partitions = CompactArray(*fields, _TAGS)
+    return "topics", CompactArray(("topic", _TEXT), ("partitions", partitions), _TAGS)
+
+
 #: of a transactional producer's state
 Identity = tuple[str, int, int]
 
@@ -36,23 +43,18 @@ class ProduceResponse12(Response):  # type: ignore[misc]  # aiokafka has no type
     API_KEY = 0
     API_VERSION = 12
     SCHEMA = Schema(
-        ("topics", CompactArray(
-            ("topic", _TEXT),
-            ("partitions", CompactArray(
-                ("partition", Int32),
-                ("error_code", Int16),
-                ("offset", Int64),
-                ("timestamp", Int64),
-                ("log_start_offset", Int64),
-                ("record_errors", CompactArray(("batch_index", Int32), ("message", _TEXT), _TAGS)),
-                ("error_message", _TEXT),
-                _TAGS,
-            )),
-            _TAGS,
-        )),
+        _topics(
+            ("partition", Int32),
+            ("error_code", Int16),
+            ("offset", Int64),
+            ("timestamp", Int64),
+            ("log_start_offset", Int64),
+            ("record_errors", CompactArray(("batch_index", Int32), ("message", _TEXT), _TAGS)),
+            ("error_message", _TEXT),
+        ),
         ("throttle_time_ms", Int32),
         _TAGS,
-    )  # fmt: skip
+    )
 
 
 class ProduceRequest12(RequestStruct):  # type: ignore[misc]
@@ -64,13 +66,9 @@ class ProduceRequest12(RequestStruct):  # type: ignore[misc]
         ("transactional_id", _TEXT),
         ("required_acks", Int16),
         ("timeout", Int32),
-        ("topics", CompactArray(
-            ("topic", _TEXT),
-            ("partitions", CompactArray(("partition", Int32), ("records", CompactBytes), _TAGS)),
-            _TAGS,
-        )),
+        _topics(("partition", Int32), ("records", CompactBytes)),
         _TAGS,
-    )  # fmt: skip
+    )
 
 
 class Produce(Request[ProduceRequest12]):  # type: ignore[misc]
@@ -79,7 +77,9 @@ class Produce(Request[ProduceRequest12]):  # type: ignore[misc]
     API_KEY = 0
     required_acks = -1
 
-    def __init__(self, transactional_id: str, timeout: int, records: Mapping[TopicPartition, bytes]) -> None:
+    def __init__(
+        self, transactional_id: str, timeout: int, records: Mapping[TopicPartition, bytes | bytearray]
+    ) -> None:
         self._head: Final = (transactional_id, self.required_acks, timeout)
         self._records: Final = records
 
@@ -91,15 +91,7 @@ class Produce(Request[ProduceRequest12]):  # type: ignore[misc]
 class OffsetsResponse5(Response):  # type: ignore[misc]
     API_KEY = 28
     API_VERSION = 5
-    SCHEMA = Schema(
-        ("throttle_time_ms", Int32),
-        ("topics", CompactArray(
-            ("topic", _TEXT),
-            ("partitions", CompactArray(("partition", Int32), ("error_code", Int16), _TAGS)),
-            _TAGS,
-        )),
-        _TAGS,
-    )  # fmt: skip
+    SCHEMA = Schema(("throttle_time_ms", Int32), _topics(("partition", Int32), ("error_code", Int16)), _TAGS)
 
 
 class OffsetsRequest5(RequestStruct):  # type: ignore[misc]
@@ -115,19 +107,9 @@ class OffsetsRequest5(RequestStruct):  # type: ignore[misc]
         ("generation_id", Int32),
         ("member_id", _TEXT),
         ("group_instance_id", _TEXT),
-        ("topics", CompactArray(
-            ("topic", _TEXT),
-            ("partitions", CompactArray(
-                ("partition", Int32),
-                ("offset", Int64),
-                ("leader_epoch", Int32),
-                ("metadata", _TEXT),
-                _TAGS,
-            )),
-            _TAGS,
-        )),
+        _topics(("partition", Int32), ("offset", Int64), ("leader_epoch", Int32), ("metadata", _TEXT)),
         _TAGS,
-    )  # fmt: skip
+    )
 
 
 class CommitOffsets(Request[OffsetsRequest5]):  # type: ignore[misc]
