@@ -16,7 +16,7 @@ import psutil
 import uvloop
 
 PARTITIONS: Final = 4
-RECORDS: Final = 200_000
+RECORDS: Final = 400_000
 PINGS: Final = 300
 
 

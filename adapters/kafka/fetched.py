@@ -9,8 +9,8 @@ from __future__ import annotations
 import asyncio
 import time
 from bisect import bisect_right
-from collections.abc import Iterator
-from itertools import accumulate
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import accumulate, chain, islice
 from math import inf
 from typing import Any, Final
 
@@ -18,6 +18,8 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.consumer.fetcher import READ_COMMITTED, FetchError
 from aiokafka.errors import CorruptRecordException
 
+from adapters.kafka.ids import Ids
+from adapters.kafka.position import lane_of
 from gateway.core.stream import Batch, Headers
 
 #: how long a broker may wait for records of some partitions while those of others are still waiting here
@@ -30,61 +32,68 @@ class Chunk:
     end  the offset after the chunk, which may be more than the last record's + 1: markers of transactions have offsets
     """
 
-    __slots__ = ("_at", "_nbytes", "_pieces", "_records", "_start", "end", "tp")
+    __slots__ = ("_held", "_most", "_nbytes", "_records", "end", "start", "tp")
 
-    def __init__(self, tp: TopicPartition, pieces: list[Any], start: int, end: int, nbytes: int) -> None:
+    def __init__(self, tp: TopicPartition, pieces: Sequence[Any], start: int, end: int, nbytes: int) -> None:
         self.tp: Final = tp
         self.end: Final = end
-        self._start: Final = start
-        #: of all its values, at most
-        self._nbytes: Final = inf if any(piece.compression_type for piece in pieces) else nbytes
-        self._pieces: Final = pieces[::-1]
-        self._records: list[Any] = []
-        self._at = 0
+        self.start: Final = start
+        #: as it was fetched, compressed perhaps
+        self._nbytes: Final = nbytes
+        #: bytes of all its values, at most
+        self._most: Final = inf if any(piece.compression_type for piece in pieces) else nbytes
+        #: unpacked when they are taken: what is made of a fetch of 1 MiB at once is in no cache when its turn comes
+        self._records: Final = chain.from_iterable(_from(start, piece) for piece in pieces)
+        #: unpacked, and not taken
+        self._held: list[Any] = []
 
-    def _more(self) -> bool:
-        """Unpacks the next batch as its producer wrote it. False at the end."""
-        while self._at == len(self._records):
-            if not self._pieces:
-                return False
-            piece = self._pieces.pop()
-            records = list(piece)
-            if piece.base_offset < self._start:  # a batch is given from its beginning
-                records = [record for record in records if record.offset >= self._start]
-            self._records = records
-            self._at = 0
-        return True
-
-    def take(self, rows: int, nbytes: int) -> tuple[Batch, int] | None:
+    def take(self, rows: int, nbytes: int) -> tuple[list[Any], int] | None:
         """At most `rows` records, ending with the one that exceeds `nbytes`, and the offset to go on from after them.
 
         None: there is nothing left.
         """
-        found: list[Any] = []
-        while (not found or (rows > len(found) and nbytes > 0)) and self._more():
-            part = self._records[self._at : self._at + max(rows - len(found), 1)]
-            if self._nbytes > nbytes:
-                sizes = list(accumulate([len(record.value or b"") for record in part]))
-                if sizes[-1] > nbytes:
-                    del part[bisect_right(sizes, nbytes) + 1 :]
-                nbytes -= sizes[len(part) - 1]
-            self._at += len(part)
-            found = found + part if found else part
+        found, count = self._held, max(rows, 1)
+        # one more tells whether there are more
+        found += islice(self._records, max(count + 1 - len(found), 0))
         if not found:
             return None
-        return self._batch(found), found[-1].offset + 1 if self._more() else self.end
+        if self._most > nbytes:
+            sizes = list(accumulate(len(record.value or b"") for record in found[:count]))
+            if sizes[-1] > nbytes:
+                count = bisect_right(sizes, nbytes) + 1
+        self._held = found[count:]
+        del found[count:]
+        return found, found[-1].offset + 1 if self._held else self.end
 
-    def _batch(self, records: list[Any]) -> Batch:
-        name = f"{self.tp.topic}/{self.tp.partition}/"
-        keys = [record.key for record in records]
-        headers: list[Any] = [record.headers for record in records]
-        return Batch(
-            [f"{name}{record.offset}" for record in records],
-            [record.value for record in records],
-            keys if any(key is not None for key in keys) else (),
-            [_headers(found) for found in headers] if any(headers) else (),
-            [record.timestamp for record in records],
-        )
+    def left(self, offset: int) -> int:
+        """About how many bytes of it there are from there on."""
+        return self._nbytes * (self.end - offset) // max(1, self.end - self.start)
+
+
+def _from(start: int, piece: Any) -> Iterable[Any]:
+    """Brokers give a batch from its beginning."""
+    return piece if piece.base_offset >= start else (record for record in piece if record.offset >= start)
+
+
+def batch_of(tp: TopicPartition, records: Sequence[Any]) -> Batch:
+    """aiokafka's records, at least one, as columns."""
+    keys = [record.key for record in records]
+    headers: list[Any] = [record.headers for record in records]
+    return Batch(
+        Ids(f"{lane_of(*tp)}/", _offsets(records)),
+        [record.value for record in records],
+        keys if any(key is not None for key in keys) else (),
+        [_headers(found) for found in headers] if any(headers) else (),
+        [record.timestamp for record in records],
+    )
+
+
+def _offsets(records: Sequence[Any]) -> Sequence[int]:
+    """They ascend; some are missing where a topic is compacted."""
+    first, last = records[0].offset, records[-1].offset
+    if last - first == len(records) - 1:
+        return range(first, last + 1)
+    return [record.offset for record in records]
 
 
 def _headers(found: list[tuple[str, bytes | None]]) -> Headers:
@@ -103,13 +112,20 @@ class Fetched:
         self._patience: int = self._fetcher._fetch_max_wait_ms
         self._actions: Final = self._fetcher._get_actions_per_node
         self._fetcher._get_actions_per_node = self._actions_with_patience
+        #: records, since fetches were last thought of
+        self._taken = True
 
     def _actions_with_patience(self, assignment: Any) -> Any:
         """A broker answers one fetch of a connection at a time. One that has to leave out a partition, because its
-        records still wait here, ends soon, so that the partition is fetched again even if the others have nothing."""
+        records still wait here, would keep that partition's next one back if the others have nothing: it is put off
+        until those records are taken. If nobody takes them, it is made, and ends soon."""
         waiting = not self._fetcher._records.keys().isdisjoint(assignment.tps)
         self._fetcher._fetch_max_wait_ms = min(_SOON_MS, self._patience) if waiting else self._patience
-        return self._actions(assignment)
+        fetches, *others = self._actions(assignment)
+        if waiting and self._taken:
+            self._taken = False
+            fetches = [(node, fetch) for node, fetch in fetches if not _at_end(fetch, assignment)]
+        return fetches, *others
 
     def check(self) -> None:
         """Raises what befell the group, or the task that fetches."""
@@ -163,7 +179,7 @@ class Fetched:
                 del records[tp]
                 taken = True
         if taken:
-            self._fetcher._notify(self._fetcher._wait_consume_future)
+            self._go_on()
 
     def more(self, tp: TopicPartition) -> Chunk | None:
         """What is there of this partition, so that the next fetch begins. An error stays for `chunks`."""
@@ -174,8 +190,21 @@ class Fetched:
         if not result.check_assignment(tp):
             return None
         del records[tp]
-        self._fetcher._notify(self._fetcher._wait_consume_future)
+        self._go_on()
         return self._chunk(tp, result)
+
+    def behind(self, tp: TopicPartition, offset: int) -> bool:
+        """Whether the next fetch is on its way, and will have more than up to there: the broker had, when it last
+        answered."""
+        if tp in self._fetcher._records:
+            return False
+        state = self._subscription.subscription.assignment.state_value(tp)
+        ends = [end for end in (state.highwater, state.lso) if end is not None and end >= 0]
+        return bool(ends) and offset < min(ends)
+
+    def _go_on(self) -> None:
+        self._taken = True
+        self._fetcher._notify(self._fetcher._wait_consume_future)
 
     def _chunk(self, tp: TopicPartition, result: Any) -> Chunk:
         """As aiokafka's own `_unpack_records`, which leaves out the markers of transactions and what was aborted."""
@@ -184,15 +213,14 @@ class Fetched:
         found._records_iterator = None
         start = end = found.next_fetch_offset
         pieces = []
-        while found._records.has_next():
-            piece = found._records.next_batch()
-            if not piece.validate_crc():
-                raise CorruptRecordException(
-                    f"{tp.topic}/{tp.partition}: a batch at or after {end} has a wrong checksum"
-                )
-            end = piece.next_offset
-            if not self._hidden(found, piece):
-                pieces.append(piece)
+        try:
+            while found._records.has_next():
+                piece = found._records.next_batch()
+                end = piece.next_offset
+                if not self._hidden(found, piece):
+                    pieces.append(piece)
+        except CorruptRecordException as error:
+            raise CorruptRecordException(f"{lane_of(*tp)}: {error}") from error
         self._subscription.subscription.assignment.state_value(tp).consumed_to(end)
         return Chunk(tp, pieces, start, end, found._records.size_in_bytes())
 
@@ -204,3 +232,13 @@ class Fetched:
             if piece.is_transactional and piece.producer_id in found._aborted_producers:
                 return True
         return bool(piece.is_control_batch)
+
+
+def _at_end(fetch: Any, assignment: Any) -> bool:
+    """Whether it asks only for partitions that had no more records when the broker last answered."""
+    for topic, partitions in fetch.topics:
+        for partition, position, _ in partitions:
+            end = assignment.state_value(TopicPartition(topic, partition)).highwater
+            if end is None or position < end:
+                return False
+    return True

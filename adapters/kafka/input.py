@@ -109,7 +109,7 @@ class KafkaInput:
         lanes = list(member.lanes.values())
         for step in range(len(lanes)):
             at = (self._turn + step) % len(lanes)
-            found = lanes[at].take(credit, fetched.more)
+            found = lanes[at].take(credit, fetched)
             if found is not None:
                 self._turn = at + 1
                 return found
@@ -117,11 +117,11 @@ class KafkaInput:
 
     def _refill(self, member: Membership, fetched: Fetched) -> bool:
         """Whether there is something to take now."""
-        wanted = {tp: lane for tp, lane in member.lanes.items() if lane.epoch and lane.chunk is None}
+        wanted = {tp: lane for tp, lane in member.lanes.items() if lane.epoch and not lane.chunks}
         some = False
         for found in fetched.chunks(wanted):
             if isinstance(found, Chunk):
-                wanted[found.tp].chunk = found
+                wanted[found.tp].chunks.append(found)
                 some = True
             else:
                 self._trouble(member, *found)
@@ -141,6 +141,8 @@ class KafkaInput:
             raise Fenced(f"partition {token.lane} is not this member's any more")
         lane.ack(token)
         member.acked(lane, commit=self._commit)
+        if lane.chunks and not lane.busy and member.fetched is not None:
+            member.fetched.wake()
         if member.commits.error:
             raise member.commits.error
 

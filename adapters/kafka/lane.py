@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from operator import attrgetter
+from typing import Any, Final
 
 from aiokafka import TopicPartition
 
-from adapters.kafka.fetched import Chunk
+from adapters.kafka.fetched import Chunk, Fetched, batch_of
 from adapters.kafka.position import Position, lane_of
 from gateway.core.stream import Batch, Credit, Fenced, Token
+
+_value = attrgetter("value")
+#: fetches that one batch may be made of
+_CHUNKS: Final = 4
 
 
 class Lane:
@@ -31,7 +36,8 @@ class Lane:
         self.next = self.acked = self.end = 0
         self.since = 0
         self.refused = False
-        self.chunk: Chunk | None = None
+        #: what was fetched and not handed out
+        self.chunks: Final[deque[Chunk]] = deque()
         self._group = group
         self._partitions = 0
         #: the end and the last timestamp of each batch in flight, in order
@@ -46,45 +52,52 @@ class Lane:
         self.end = end
         self.refused = False
         self.next = self.acked = offset
-        self.chunk = None
+        self.chunks.clear()
         self._partitions = partitions
         self._flight.clear()
 
     def drop(self) -> None:
         """Hands out nothing more; what is in flight may still be acknowledged."""
-        self.chunk = None
+        self.chunks.clear()
 
     def close(self) -> None:
         self.epoch = 0
-        self.chunk = None
+        self.chunks.clear()
         self._flight.clear()
 
-    def take(self, credit: Credit, more: Callable[[TopicPartition], Chunk | None]) -> tuple[Batch, Token] | None:
-        """`more` gives what was fetched meanwhile, where a chunk ends before the credit does: a batch that is as large
-        as it may be costs less than two, and a transaction less than two."""
-        if self.chunk is None:
+    def take(self, credit: Credit, fetched: Fetched) -> tuple[Batch, Token] | None:
+        """What is there, as far as the credit goes. A batch that is as large as it may be costs less than two, and a
+        transaction less than two: while one is in flight, the next waits for the fetch that it is short of."""
+        while self.chunks and self._short(credit) and (more := fetched.more(self.tp)):
+            self.chunks.append(more)
+        if not self.chunks or (self.busy and self._short(credit) and fetched.behind(self.tp, self.chunks[-1].end)):
             return None
-        parts: list[Batch] = []
+        records: list[Any] = []
         rows, nbytes = credit.rows, credit.nbytes
-        while self.chunk is not None:
-            chunk, taken = self.chunk, self.chunk.take(rows, nbytes)
-            if taken is None:
-                self.next = chunk.end
-            else:
-                batch, self.next = taken
-                parts.append(batch)
-            if self.next < chunk.end:
-                break
+        while self.chunks and rows > 0 and nbytes > 0:
+            chunk, taken = self.chunks[0], self.chunks[0].take(rows, nbytes)
+            self.next = chunk.end
             if taken is not None:
-                rows -= len(batch)
-                nbytes -= sum(map(len, filter(None, batch.values)))
-            self.chunk = more(self.tp) if rows > 0 and nbytes > 0 else None
-        if not parts:
+                part, self.next = taken
+                records = records + part if records else part
+                rows -= len(part)
+                nbytes -= sum(map(len, filter(None, map(_value, part))))
+            if self.next == chunk.end:
+                self.chunks.popleft()
+        if not records:
             self.skip(self.next)
             return None
-        self._flight.append((self.next, parts[-1].timestamps[-1]))
+        self._flight.append((self.next, records[-1].timestamp))
         position = Position(self._group, self.tp.topic, self.tp.partition, self.next, self._partitions)
-        return Batch.joined(parts), Token(self.name, self.epoch, position)
+        return batch_of(self.tp, records), Token(self.name, self.epoch, position)
+
+    def _short(self, credit: Credit) -> bool:
+        """Whether more fits in."""
+        return (
+            len(self.chunks) < _CHUNKS
+            and self.chunks[-1].end - self.next < credit.rows
+            and sum(chunk.left(max(self.next, chunk.start)) for chunk in self.chunks) < credit.nbytes
+        )
 
     def skip(self, offset: int) -> None:
         """There is nothing to hand out before `offset`."""

@@ -25,6 +25,7 @@ from adapters.kafka.lane import Lane
 from adapters.kafka.output import KafkaOutput
 from adapters.kafka.position import lane_of, offset_of
 from adapters.kafka.quiet import quiet
+from adapters.kafka.recordset import read_by_record_sets
 from adapters.kafka.settings import KafkaSource
 from gateway.core.stream import PositionStore
 
@@ -85,6 +86,7 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka h
         """Raises what aiokafka does, and NoTopicError."""
         quiet()
         receive_in_place()
+        read_by_record_sets()
         async with asyncio.timeout(self._settings.request_timeout):
             await self.consumer.start()
             there = await self.consumer.topics()

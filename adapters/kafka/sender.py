@@ -6,7 +6,9 @@ aiokafka 0.14.
 
 from __future__ import annotations
 
+import asyncio
 import io
+from collections.abc import Callable, Coroutine
 from types import SimpleNamespace
 from typing import Any, Final
 
@@ -23,9 +25,12 @@ _PRODUCER_FENCED: Final = 90
 
 
 class Transactions(TransactionManager):  # type: ignore[misc]  # aiokafka has no types
-    """implicit  what is written to is in the transaction by that"""
+    """implicit  what is written to is in the transaction by that
+    news      what the sender waits for
+    """
 
     implicit = False
+    news: Callable[[], asyncio.Future[None]] | None = None
 
     @property
     def producer(self) -> Identity:
@@ -41,6 +46,12 @@ class Transactions(TransactionManager):  # type: ignore[misc]  # aiokafka has no
         if self.implicit:
             self.consumer_group_added(group_id)
         return super().add_offsets_to_txn(offsets, group_id)
+
+    def notify_task_waiter(self) -> None:
+        if self.news is None:
+            super().notify_task_waiter()
+        elif not (waiter := self.news()).done():
+            waiter.set_result(None)
 
     def goes_on(self, producer_id: int, epoch: int) -> None:
         """As which the next transaction is written: each begins to count anew."""
@@ -78,13 +89,43 @@ class Sender(sender.Sender):  # type: ignore[misc]
             return 0
         return next((row[1] for row in Features.LEVELS.decode(io.BytesIO(levels)) if row[0] == _FEATURE), 0)
 
-    async def _send_produce_req(self, node_id: int, batches: Any) -> None:
+    async def _sender_routine(self) -> None:
+        """aiokafka's watches over requests that may overlap, each a task: half a millisecond of CPU a transaction. Here
+        nothing overlaps but what goes to several brokers."""
         if not self._txn_manager.implicit:
-            await super()._send_produce_req(node_id, batches)
+            await super()._sender_routine()
             return
-        await _Produce(self, batches).do(node_id)
-        self._in_flight.remove(node_id)
-        self._muted_partitions.difference_update(batches)
+        self._txn_manager.news = self._message_accumulator.waiter
+        try:
+            while True:
+                await self._step()
+        except asyncio.CancelledError:
+            return  # by `close`, which awaits it
+        except (kafka.ProducerFenced, kafka.OutOfOrderSequenceNumber, kafka.TransactionalIdAuthorizationFailed):
+            raise
+        except Exception as error:
+            raise kafka.KafkaError("the sender of a transaction has failed") from error
+
+    async def _step(self) -> None:
+        await self._maybe_wait_for_pid()
+        batches, leaderless = self._message_accumulator.drain_by_nodes(ignore_nodes=())
+        if batches:
+            first, *others = (_Produce(self, found).do(node) for node, found in batches.items())
+            await (asyncio.gather(first, *others) if others else first)
+        elif (request := self._request()) is not None:
+            await request
+        elif leaderless:
+            await self.client.force_metadata_update()
+        else:
+            await self._message_accumulator.waiter()
+
+    def _request(self) -> Coroutine[Any, Any, None] | None:
+        """What is due when all is written that there is."""
+        if (due := self._txn_manager.offsets_to_commit()) is not None:
+            return self._do_txn_offset_commit(*due)
+        if (result := self._txn_manager.needs_transaction_commit()) is not None:
+            return self._do_txn_commit(result)
+        return None
 
     async def _do_txn_offset_commit(self, offsets: Any, group_id: str) -> None:
         if not self._txn_manager.implicit:

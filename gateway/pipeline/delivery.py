@@ -132,7 +132,7 @@ class Delivery:
                 self._side.succeeded()
                 self._counters.written += len(batch)
                 self._counters.dead += len(dead)
-                part.flight.written.extend(batch.ids)
+                part.flight.written.append(batch.ids)
                 return
 
     async def _attempt(self, part: Part, batch: Batch, dead: dict[int, str]) -> None:
@@ -203,7 +203,7 @@ class Delivery:
                 break
         side.succeeded()
         self._counters.dead += len(letters)
-        part.flight.written.extend(batch.ids)
+        part.flight.written.append(batch.ids)
 
     async def _unless_broken(self, side: Side) -> None:
         if side.broken:

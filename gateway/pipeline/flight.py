@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from gateway.core.stream import Batch, Token
@@ -20,7 +20,7 @@ class Flight:
     began      `time.monotonic()` when the first of it was read
     scored     what the model said, once it has
     parts      how many writes of it are not done yet
-    written    ids of records that are done with: their result or dead letter is durable
+    written    ids of records that are done with, by writes: their result or dead letter is durable
     done       all parts are written, or it is `abandoned`: it will be read again
     """
 
@@ -31,7 +31,7 @@ class Flight:
     began: float = field(default_factory=time.monotonic)
     scored: Scored | None = None
     parts: int = 1
-    written: list[str] = field(default_factory=list)
+    written: list[Iterable[str]] = field(default_factory=list)
     done: asyncio.Event = field(default_factory=asyncio.Event)
     abandoned: bool = False
 

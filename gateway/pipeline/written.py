@@ -23,7 +23,7 @@ class Written:
         """What was written of flights that are dropped."""
         if not self._stable:
             return
-        ids: set[str] = set().union(*(flight.written for flight in flights))
+        ids: set[str] = set().union(*(ids for flight in flights for ids in flight.written))
         if ids:
             self._ids.setdefault(lane, set()).update(ids)
 
@@ -35,7 +35,7 @@ class Written:
         new = [row for row, name in enumerate(flight.batch.ids) if name not in known]
         left_out = flight.rows - len(new)
         if left_out:
-            flight.written.extend(known.intersection(flight.batch.ids))
+            flight.written.append(known.intersection(flight.batch.ids))
             flight.batch = flight.batch.take(new)
         return left_out
 

@@ -14,6 +14,7 @@ from models.stand import Model, on_loop, signature, standing, y
 from gateway.core.errors import Cancelled, Unavailable
 from gateway.core.infer import InferResponse
 from gateway.core.tensor import STRING
+from gateway.models.backlog import Backlog
 
 
 @on_loop
@@ -30,6 +31,25 @@ async def test_clients_that_were_answered_together_come_back_together() -> None:
         await asyncio.gather(*(client() for _ in range(8)))
     assert sum(model.runs) == 96
     assert len(model.runs) <= 16
+
+
+@on_loop
+async def test_one_that_was_alone_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    waits: list[float] = []
+    wait = Backlog._wait
+
+    def noted(self: Backlog, rows: int, seconds: float) -> None:
+        waits.append(seconds)
+        wait(self, rows, seconds)
+
+    monkeypatch.setattr(Backlog, "_wait", noted)
+    model = Model()
+    model.seconds = 0.01
+    async with standing(model) as stand:
+        for _ in range(5):
+            await stand.ask([[1], [2]])
+    assert model.runs == [2] * 5
+    assert not waits
 
 
 @on_loop

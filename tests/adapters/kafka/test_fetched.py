@@ -63,6 +63,66 @@ def test_a_batch_goes_on_in_what_was_fetched_meanwhile(kafka: Topics, sides: Sid
     kafka.delete(topic)
 
 
+def test_a_batch_waits_for_the_fetch_that_it_is_short_of(kafka: Topics, sides: Sides) -> None:
+    topic = kafka.create()
+    for _ in range(6):
+        kafka.write(topic, [VALUE] * 5)
+
+    async def test() -> None:
+        async with connected(sides.input(topic, fetch_bytes=FETCH)) as connector:
+            first = (await next_batch(connector, Credit(3, 1 << 30)))[1]
+            batch, second = await next_batch(connector, Credit(15, 1 << 30))
+            assert len(batch) == 15
+            # the partition has no more than that
+            batch, third = await next_batch(connector, Credit(20, 1 << 30))
+            assert len(batch) == 12
+            for token in (first, second, third):
+                await connector.ack(token)
+
+    run(test)
+    kafka.delete(topic)
+
+
+def test_a_batch_waits_for_no_fetch_when_nothing_is_in_flight(kafka: Topics, sides: Sides) -> None:
+    topic = kafka.create()
+    for _ in range(4):
+        kafka.write(topic, [VALUE] * 5)
+
+    async def test() -> None:
+        async with connected(sides.input(topic, fetch_bytes=FETCH)) as connector:
+            _, first = await next_batch(connector, Credit(3, 1 << 30))
+            # from now on there are no fetches, as of a broker that is slow
+            await until(lambda: fetched(connector)._fetcher._records)
+            connector._member.fetched._fetcher._records.clear()  # type: ignore[union-attr]
+            fetched(connector)._actions = lambda _: ([], {}, 60, False, [])
+            reading = asyncio.create_task(next_batch(connector, Credit(20, 1 << 30)))
+            await asyncio.sleep(0.1)
+            assert not reading.done()
+            await connector.ack(first)
+            async with asyncio.timeout(5):
+                batch, _ = await reading
+            assert 0 < len(batch) < 17
+
+    run(test)
+    kafka.delete(topic)
+
+
+def test_what_comes_to_a_partition_is_fetched_while_records_of_another_wait(kafka: Topics, sides: Sides) -> None:
+    topic = kafka.create(2)
+    kafka.write(topic, [VALUE] * 100, partition=0, **{"batch.size": 2000})
+
+    async def test() -> None:
+        async with connected(sides.input(topic, fetch_bytes=FETCH)) as connector:
+            _, token = await next_batch(connector, Credit(3, 1 << 30))
+            kafka.write(topic, [b"late"], partition=1)
+            # nobody reads
+            await until(lambda: any(tp.partition == 1 for tp in fetched(connector)._fetcher._records), 5)
+            await connector.ack(token)
+
+    run(test)
+    kafka.delete(topic)
+
+
 def test_a_partition_does_not_wait_for_others_that_have_nothing(kafka: Topics, sides: Sides) -> None:
     topic, records = kafka.create(3), 300
     kafka.write(topic, [VALUE] * records, partition=1, **{"batch.size": 2000})

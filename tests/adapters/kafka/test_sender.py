@@ -12,8 +12,9 @@ from contract.stands import connected, run
 from kafka_sides import Sides
 from servers.kafka import Kafka
 
+from adapters.kafka import sender
 from adapters.kafka.position import Position
-from gateway.core.stream import Batch, DataError, Rows, Token
+from gateway.core.stream import Batch, DataError, Fenced, Rows, Token, Transient
 
 if TYPE_CHECKING:
     from servers.kafka import Topics
@@ -81,3 +82,31 @@ def test_a_transaction_takes_no_more_requests_than_the_cluster_needs(
     run(test)
     assert [value for _, value, _ in cluster.read(target)] == [b"first", b"second", b"third", b"fourth"]
     assert cluster.committed(sides.pipeline, source) == [4]
+
+
+def test_a_sender_that_breaks_down_ends_its_transaction_only(kafka: Topics, monkeypatch: pytest.MonkeyPatch) -> None:
+    source, target = kafka.create(), kafka.create()
+    sides = Sides(kafka.address)
+    lane = f"{source}/0"
+
+    def rows(epoch: int, value: bytes) -> Rows:
+        return Rows(Batch(["1"], [value]), Token(lane, epoch, Position(sides.pipeline, source, 0, 1, 1)))
+
+    def broken(*_: Any) -> Any:
+        raise ValueError("as if by a mistake of ours")
+
+    async def test() -> None:
+        async with connected(sides.output(target, transactions=True)) as output:
+            epoch, _ = await output.take_over(lane)
+            with monkeypatch.context() as patch:
+                patch.setattr(sender, "Produce", broken)
+                with pytest.raises(Transient, match="the sender of a transaction has failed"):
+                    await output.write(rows(epoch, b"lost"))
+            with pytest.raises(Fenced):
+                await output.write(rows(epoch, b"late"))
+            epoch, _ = await output.take_over(lane)
+            await output.write(rows(epoch, b"good"))
+
+    run(test)
+    assert [value for _, value, _ in kafka.read(target)] == [b"good"]
+    kafka.delete(source, target)
