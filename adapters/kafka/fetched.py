@@ -41,9 +41,10 @@ class Chunk:
         #: as it was fetched, compressed perhaps
         self._nbytes: Final = nbytes
         #: bytes of all its values, at most
-        self._most: Final = inf if any(piece.compression_type for piece in pieces) else nbytes
-        #: unpacked when they are taken: what is made of a fetch of 1 MiB at once is in no cache when its turn comes
-        self._records: Final = chain.from_iterable(_from(start, piece) for piece in pieces)
+        self._most: Final = inf if any(map(_compressed, pieces)) else nbytes
+        #: Unpacked when they are taken: what is made of a fetch of 1 MiB at once is in no cache when its turn comes. A
+        #: piece that was unpacked is let go of, with what it was unpacked to.
+        self._records: Final = chain.from_iterable(_from(start, piece) for piece in _popped(pieces))
         #: unpacked, and not taken
         self._held: list[Any] = []
 
@@ -70,9 +71,24 @@ class Chunk:
         return self._nbytes * (self.end - offset) // max(1, self.end - self.start)
 
 
+def _compressed(piece: Any) -> bool:
+    """A message of the formats before Kafka 0.11 does not say."""
+    return bool(getattr(piece, "compression_type", True))
+
+
+def _popped(pieces: Sequence[Any]) -> Iterator[Any]:
+    left = list(reversed(pieces))
+    del pieces
+    while left:
+        yield left.pop()
+
+
 def _from(start: int, piece: Any) -> Iterable[Any]:
     """Brokers give a batch from its beginning."""
-    return piece if piece.base_offset >= start else (record for record in piece if record.offset >= start)
+    if getattr(piece, "base_offset", -1) >= start:
+        whole: Iterable[Any] = piece
+        return whole
+    return (record for record in piece if record.offset >= start)
 
 
 def batch_of(tp: TopicPartition, records: Sequence[Any]) -> Batch:
@@ -142,6 +158,8 @@ class Fetched:
         """Until something was fetched, or something else has changed; False if nothing has. Raises what befell the
         group."""
         if self._fetcher._records and not self._subscription.reassignment_in_progress:
+            # Of partitions that are not this member's any more, perhaps: aiokafka is about to drop them.
+            await asyncio.sleep(0)
             return True
         waiter = self._fetcher._create_fetch_waiter()
         try:
@@ -196,9 +214,10 @@ class Fetched:
     def behind(self, tp: TopicPartition, offset: int) -> bool:
         """Whether the next fetch is on its way, and will have more than up to there: the broker had, when it last
         answered."""
-        if tp in self._fetcher._records:
+        assignment = self._subscription.subscription.assignment
+        if tp in self._fetcher._records or tp not in assignment.tps:
             return False
-        state = self._subscription.subscription.assignment.state_value(tp)
+        state = assignment.state_value(tp)
         ends = [end for end in (state.highwater, state.lso) if end is not None and end >= 0]
         return bool(ends) and offset < min(ends)
 

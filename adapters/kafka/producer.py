@@ -15,7 +15,7 @@ from aiokafka.producer import sender
 
 from adapters.kafka.cluster import connection
 from adapters.kafka.cut import cut, look_at
-from adapters.kafka.failure import BAD, FAILURES, failure
+from adapters.kafka.failure import BAD, FAILURES, failure, refused
 from adapters.kafka.packing import Packed, packed
 from adapters.kafka.quiet import quiet
 from adapters.kafka.sender import Sender
@@ -91,8 +91,8 @@ class Producer:
 
     @property
     def implicit(self) -> bool:
-        """Of a transactional one: what it writes to need not be announced."""
-        return bool(self.kafka._txn_manager.implicit)
+        """Whether what a transaction writes to need not be announced. Its sender is our own then."""
+        return bool(getattr(self.kafka._txn_manager, "implicit", False))
 
     async def partitions(self, topic: str) -> int:
         async with asyncio.timeout(self._limit):
@@ -120,38 +120,41 @@ class Producer:
         Raises DataError for a record that is too large, for the broker too: then, and with what aiokafka raises, some
         of the others may have been written.
         """
-        waiting: list[asyncio.Future[Any]] = []
-        pieces = self.pack(batch, split, stamp=stamp)
-        try:
-            for partition, piece in pieces:
-                done = await self.kafka.send_batch(piece.builder, topic, partition=partition)
-                done.add_done_callback(partial(self._take_back, TopicPartition(topic, partition), len(piece.rows)))
-                waiting.append(done)
-        except BaseException:
-            for done in waiting:
-                done.cancel()
-            raise
-        outcomes = await asyncio.gather(*waiting, return_exceptions=True)
-        smaller: dict[int, list[int]] = {}
-        for (partition, piece), outcome in zip(pieces, outcomes, strict=True):
-            if isinstance(outcome, BAD):
-                if len(piece.rows) == 1:
-                    message = failure(outcome, f"{batch.ids[piece.rows[0]]} for topic '{topic}'").message
-                    raise DataError(message, piece.rows[0]) from outcome
-                smaller.setdefault(partition, []).extend(piece.rows)
-            elif isinstance(outcome, asyncio.CancelledError):
+        found: dict[int, list[Packed]] = {}
+        for partition, piece in self.pack(batch, split, stamp=stamp):
+            found.setdefault(partition, []).append(piece)
+        ways = [self._in_order(batch, TopicPartition(topic, one), found[one], stamp=stamp) for one in found]
+        if len(ways) == 1:
+            await ways[0]
+            return
+        for outcome in await asyncio.gather(*ways, return_exceptions=True):
+            if isinstance(outcome, BaseException):
+                raise outcome
+
+    async def _in_order(self, batch: Batch, tp: TopicPartition, pieces: Sequence[Packed], *, stamp: bool) -> None:
+        """Of one partition: a broker takes one batch of it at a time in any case. What is too large goes in halves."""
+        for piece in pieces:
+            done: asyncio.Future[Any] = await self.kafka.send_batch(piece.builder, tp.topic, partition=tp.partition)
+            if not self.implicit:
+                done.add_done_callback(partial(self._take_back, tp, len(piece.rows)))
+            outcome: Any = (await asyncio.gather(done, return_exceptions=True))[0]
+            if isinstance(outcome, asyncio.CancelledError):
                 # Another lane gave up on this producer: that is its end, and not that of the task that waits here.
                 raise ProducerClosed
+            if isinstance(outcome, BAD):
+                rows = piece.rows
+                if len(rows) == 1:
+                    message = failure(outcome, f"{batch.ids[rows[0]]} for topic '{tp.topic}'").message
+                    raise DataError(message, rows[0]) from outcome
+                middle = len(rows) // 2
+                for half in (rows[:middle], rows[middle:]):
+                    await self._in_order(batch, tp, packed(self.kafka, batch, half, stamp=stamp), stamp=stamp)
             elif isinstance(outcome, BaseException):
                 raise outcome
-        for partition, rows in smaller.items():
-            middle = len(rows) // 2
-            await self.send(batch, topic, {partition: rows[:middle]}, stamp=stamp)
-            await self.send(batch, topic, {partition: rows[middle:]}, stamp=stamp)
 
     def _take_back(self, tp: TopicPartition, records: int, done: asyncio.Future[Any]) -> None:
         """A batch that the broker refused has no numbers in its sequence, though aiokafka has counted it."""
-        if not done.cancelled() and isinstance(done.exception(), BAD):
+        if refused(done):
             self.kafka._txn_manager.increment_sequence_number(tp, -records)
 
     async def stop(self, *, soon: bool) -> None:

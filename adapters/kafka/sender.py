@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import io
-from collections.abc import Callable, Coroutine
+import logging
+from collections.abc import Callable, Coroutine, Sequence
 from types import SimpleNamespace
 from typing import Any, Final
 
@@ -18,7 +19,10 @@ from aiokafka.client import CoordinationType
 from aiokafka.producer import AIOKafkaProducer, sender
 from aiokafka.producer.transaction_manager import PidAndEpoch, TransactionManager
 
+from adapters.kafka.failure import refused
 from adapters.kafka.requests import CommitOffsets, End, Features, Identity, Produce
+
+log = logging.getLogger("sluice.streams.kafka")
 
 _FEATURE: Final = "transaction.version"
 _PRODUCER_FENCED: Final = 90
@@ -104,18 +108,18 @@ class Sender(sender.Sender):  # type: ignore[misc]
         except (kafka.ProducerFenced, kafka.OutOfOrderSequenceNumber, kafka.TransactionalIdAuthorizationFailed):
             raise
         except Exception as error:
-            raise kafka.KafkaError("the sender of a transaction has failed") from error
+            log.exception("the sender of a transaction has failed")
+            raise kafka.KafkaError(f"the sender of a transaction has failed: {error!r}") from error
 
     async def _step(self) -> None:
         await self._maybe_wait_for_pid()
         batches, leaderless = self._message_accumulator.drain_by_nodes(ignore_nodes=())
         if batches:
-            first, *others = (_Produce(self, found).do(node) for node, found in batches.items())
-            await (asyncio.gather(first, *others) if others else first)
-        elif (request := self._request()) is not None:
-            await request
+            await _all([_Produce(self, found).do(node) for node, found in batches.items()])
         elif leaderless:
             await self.client.force_metadata_update()
+        elif (request := self._request()) is not None:
+            await request
         else:
             await self._message_accumulator.waiter()
 
@@ -147,7 +151,24 @@ class Sender(sender.Sender):  # type: ignore[misc]
         await _End(self, commit_result).do(node_id)
 
 
+async def _all(requests: Sequence[Coroutine[Any, Any, None]]) -> None:
+    """Most often one. Raises what the first raised that did, when all are at their end."""
+    if len(requests) == 1:
+        await requests[0]
+        return
+    for outcome in await asyncio.gather(*requests, return_exceptions=True):
+        if isinstance(outcome, BaseException):
+            raise outcome
+
+
 class _Produce(sender.SendProduceReqHandler):  # type: ignore[misc]
+    async def do(self, node_id: int) -> None:
+        """Before anything else is numbered, what the broker refused is taken back: see Producer."""
+        await super().do(node_id)
+        for tp, batch in self._batches.items():
+            if refused(batch.future):
+                self._sender._txn_manager.increment_sequence_number(tp, -batch.record_count)
+
     def create_request(self) -> Produce:
         records = {tp: batch.get_data_buffer() for tp, batch in self._batches.items()}
         return Produce(self._sender._txn_manager.transactional_id, self._sender._request_timeout_ms, records)

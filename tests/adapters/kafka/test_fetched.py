@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import weakref
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import pytest
+from aiokafka import TopicPartition
+from aiokafka.record.legacy_records import LegacyRecordBatchBuilder
 from contract.stands import connected, run
 from kafka_sides import until
 
+from adapters.kafka.fetched import Chunk
+from adapters.kafka.recordset import RecordSet
 from gateway.core.stream import Batch, Credit, Token
 
 if TYPE_CHECKING:
@@ -16,6 +25,26 @@ if TYPE_CHECKING:
 
     from adapters.kafka.fetched import Fetched
     from adapters.kafka.input import KafkaInput
+
+
+@dataclass
+class Record:
+    offset: int
+    value: bytes = b""
+
+
+class Piece:
+    """Two records, unpacked when they are asked for."""
+
+    compression_type = 0
+
+    def __init__(self, number: int) -> None:
+        self.base_offset = number * 2
+
+    def __iter__(self) -> Iterator[Record]:
+        yield Record(self.base_offset)
+        yield Record(self.base_offset + 1)
+
 
 #: of which a fetch brings a few
 VALUE = b"x" * 1000
@@ -142,3 +171,49 @@ def test_a_partition_does_not_wait_for_others_that_have_nothing(kafka: Topics, s
 
     run(test)
     kafka.delete(topic)
+
+
+def test_others_have_their_turn_while_there_are_records_that_nobody_takes(kafka: Topics, sides: Sides) -> None:
+    """As after the group was shared out anew, and this member has nothing any more."""
+    topic = kafka.create()
+    for _ in range(3):
+        kafka.write(topic, [VALUE] * 5)
+    turns: list[bool] = []
+
+    async def test() -> None:
+        async with connected(sides.input(topic, fetch_bytes=FETCH)) as connector:
+            await next_batch(connector, Credit(3, 1 << 30))
+            await until(lambda: fetched(connector)._fetcher._records)
+            asyncio.get_running_loop().call_soon(turns.append, True)
+            assert await fetched(connector).wait(5)
+
+    run(test)
+    assert turns
+    kafka.delete(topic)
+
+
+def test_a_chunk_lets_go_of_what_was_taken_of_it() -> None:
+    pieces = [Piece(n) for n in range(3)]
+    gone = [weakref.ref(piece) for piece in pieces]
+    chunk = Chunk(TopicPartition("t", 0), pieces, 1, 6, 1000)
+    del pieces
+    found = [chunk.take(1, 1 << 30) for _ in range(4)]
+    assert [(records[0].offset, end) for records, end in filter(None, found)] == [(1, 2), (2, 3), (3, 4), (4, 5)]
+    gc.collect()
+    assert [ref() is None for ref in gone] == [True, True, False]
+    assert chunk.take(9, 1 << 30) == ([Record(5)], 6)
+    assert chunk.take(9, 1 << 30) is None
+
+
+@pytest.mark.parametrize("magic", [0, 1])
+def test_a_chunk_of_messages_of_before_kafka_0_11(magic: int) -> None:
+    builder = LegacyRecordBatchBuilder(magic, 1, 1 << 20)
+    for offset in range(4):
+        assert builder.append(offset, 1000, None, b"%d" % offset)
+    pieces = []
+    records = RecordSet(bytes(builder.build()))
+    while records.has_next():
+        pieces.append(records.next_batch())
+    found = Chunk(TopicPartition("t", 0), pieces, 2, 4, 1000).take(9, 1 << 30)
+    assert found is not None
+    assert [record.value for record in found[0]] == [b"2", b"3"]

@@ -84,6 +84,26 @@ def test_a_transaction_takes_no_more_requests_than_the_cluster_needs(
     assert cluster.committed(sides.pipeline, source) == [4]
 
 
+def test_what_comes_behind_a_batch_that_was_refused(cluster: Topics) -> None:
+    """Two records go out together and are refused for their size; the third keeps its place behind them."""
+    source, target = cluster.create(), cluster.create(max_message_bytes="2000")
+    sides = Sides(cluster.address)
+    lane = f"{source}/0"
+
+    async def test() -> None:
+        async with connected(sides.output(target, transactions=True, batch_bytes=4000)) as output:
+            epoch, _ = await output.take_over(lane)
+            for offset in (3, 6):
+                batch = Batch([f"{offset}{n}" for n in "abc"], [b"%d%c" % (offset, n) * 750 for n in b"abc"])
+                position = Position(sides.pipeline, source, 0, offset, 1)
+                await output.write(Rows(batch, Token(lane, epoch, position)))
+
+    run(test)
+    assert [value[:2] for _, value, _ in cluster.read(target) if value] == [b"3a", b"3b", b"3c", b"6a", b"6b", b"6c"]
+    assert cluster.committed(sides.pipeline, source) == [6]
+    cluster.delete(source, target)
+
+
 def test_a_sender_that_breaks_down_ends_its_transaction_only(kafka: Topics, monkeypatch: pytest.MonkeyPatch) -> None:
     source, target = kafka.create(), kafka.create()
     sides = Sides(kafka.address)
