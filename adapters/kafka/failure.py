@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 from aiokafka import errors as kafka
 
@@ -51,11 +49,6 @@ _TOO_LARGE = (kafka.MessageSizeTooLargeError, kafka.RecordListTooLargeError)
 BAD = (*_TOO_LARGE, InvalidRecordError, kafka.InvalidTimestampError)
 #: what aiokafka raises; IllegalOperation and ConsumerStoppedError are outside of its tree
 FAILURES = (kafka.KafkaError, kafka.IllegalOperation, kafka.ConsumerStoppedError, OSError, TimeoutError)
-
-
-def refused(batch: asyncio.Future[Any]) -> bool:
-    """Whether a broker has said that a record of the batch is at fault."""
-    return batch.done() and not batch.cancelled() and isinstance(batch.exception(), BAD)
 
 
 def failure(error: BaseException, what: str) -> SluiceError:

@@ -15,7 +15,7 @@ from aiokafka.producer import sender
 
 from adapters.kafka.cluster import connection
 from adapters.kafka.cut import cut, look_at
-from adapters.kafka.failure import BAD, FAILURES, failure, refused
+from adapters.kafka.failure import BAD, FAILURES, failure
 from adapters.kafka.packing import Packed, packed
 from adapters.kafka.quiet import quiet
 from adapters.kafka.sender import Sender
@@ -91,8 +91,8 @@ class Producer:
 
     @property
     def implicit(self) -> bool:
-        """Whether what a transaction writes to need not be announced. Its sender is our own then."""
-        return bool(getattr(self.kafka._txn_manager, "implicit", False))
+        """Of a transactional one: what it writes to need not be announced."""
+        return bool(self.kafka._txn_manager.implicit)
 
     async def partitions(self, topic: str) -> int:
         async with asyncio.timeout(self._limit):
@@ -135,8 +135,7 @@ class Producer:
         """Of one partition: a broker takes one batch of it at a time in any case. What is too large goes in halves."""
         for piece in pieces:
             done: asyncio.Future[Any] = await self.kafka.send_batch(piece.builder, tp.topic, partition=tp.partition)
-            if not self.implicit:
-                done.add_done_callback(partial(self._take_back, tp, len(piece.rows)))
+            done.add_done_callback(partial(self._take_back, tp, len(piece.rows)))
             outcome: Any = (await asyncio.gather(done, return_exceptions=True))[0]
             if isinstance(outcome, asyncio.CancelledError):
                 # Another lane gave up on this producer: that is its end, and not that of the task that waits here.
@@ -154,7 +153,7 @@ class Producer:
 
     def _take_back(self, tp: TopicPartition, records: int, done: asyncio.Future[Any]) -> None:
         """A batch that the broker refused has no numbers in its sequence, though aiokafka has counted it."""
-        if refused(done):
+        if not done.cancelled() and isinstance(done.exception(), BAD):
             self.kafka._txn_manager.increment_sequence_number(tp, -records)
 
     async def stop(self, *, soon: bool) -> None:

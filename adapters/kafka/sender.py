@@ -6,10 +6,7 @@ aiokafka 0.14.
 
 from __future__ import annotations
 
-import asyncio
 import io
-import logging
-from collections.abc import Callable, Coroutine, Sequence
 from types import SimpleNamespace
 from typing import Any, Final
 
@@ -19,22 +16,16 @@ from aiokafka.client import CoordinationType
 from aiokafka.producer import AIOKafkaProducer, sender
 from aiokafka.producer.transaction_manager import PidAndEpoch, TransactionManager
 
-from adapters.kafka.failure import refused
 from adapters.kafka.requests import CommitOffsets, End, Features, Identity, Produce
-
-log = logging.getLogger("sluice.streams.kafka")
 
 _FEATURE: Final = "transaction.version"
 _PRODUCER_FENCED: Final = 90
 
 
 class Transactions(TransactionManager):  # type: ignore[misc]  # aiokafka has no types
-    """implicit  what is written to is in the transaction by that
-    news      what the sender waits for
-    """
+    """implicit  what is written to is in the transaction by that"""
 
     implicit = False
-    news: Callable[[], asyncio.Future[None]] | None = None
 
     @property
     def producer(self) -> Identity:
@@ -50,12 +41,6 @@ class Transactions(TransactionManager):  # type: ignore[misc]  # aiokafka has no
         if self.implicit:
             self.consumer_group_added(group_id)
         return super().add_offsets_to_txn(offsets, group_id)
-
-    def notify_task_waiter(self) -> None:
-        if self.news is None:
-            super().notify_task_waiter()
-        elif not (waiter := self.news()).done():
-            waiter.set_result(None)
 
     def goes_on(self, producer_id: int, epoch: int) -> None:
         """As which the next transaction is written: each begins to count anew."""
@@ -93,43 +78,13 @@ class Sender(sender.Sender):  # type: ignore[misc]
             return 0
         return next((row[1] for row in Features.LEVELS.decode(io.BytesIO(levels)) if row[0] == _FEATURE), 0)
 
-    async def _sender_routine(self) -> None:
-        """aiokafka's watches over requests that may overlap, each a task: half a millisecond of CPU a transaction. Here
-        nothing overlaps but what goes to several brokers."""
+    async def _send_produce_req(self, node_id: int, batches: Any) -> None:
         if not self._txn_manager.implicit:
-            await super()._sender_routine()
+            await super()._send_produce_req(node_id, batches)
             return
-        self._txn_manager.news = self._message_accumulator.waiter
-        try:
-            while True:
-                await self._step()
-        except asyncio.CancelledError:
-            return  # by `close`, which awaits it
-        except (kafka.ProducerFenced, kafka.OutOfOrderSequenceNumber, kafka.TransactionalIdAuthorizationFailed):
-            raise
-        except Exception as error:
-            log.exception("the sender of a transaction has failed")
-            raise kafka.KafkaError(f"the sender of a transaction has failed: {error!r}") from error
-
-    async def _step(self) -> None:
-        await self._maybe_wait_for_pid()
-        batches, leaderless = self._message_accumulator.drain_by_nodes(ignore_nodes=())
-        if batches:
-            await _all([_Produce(self, found).do(node) for node, found in batches.items()])
-        elif leaderless:
-            await self.client.force_metadata_update()
-        elif (request := self._request()) is not None:
-            await request
-        else:
-            await self._message_accumulator.waiter()
-
-    def _request(self) -> Coroutine[Any, Any, None] | None:
-        """What is due when all is written that there is."""
-        if (due := self._txn_manager.offsets_to_commit()) is not None:
-            return self._do_txn_offset_commit(*due)
-        if (result := self._txn_manager.needs_transaction_commit()) is not None:
-            return self._do_txn_commit(result)
-        return None
+        await _Produce(self, batches).do(node_id)
+        self._in_flight.remove(node_id)
+        self._muted_partitions.difference_update(batches)
 
     async def _do_txn_offset_commit(self, offsets: Any, group_id: str) -> None:
         if not self._txn_manager.implicit:
@@ -151,24 +106,7 @@ class Sender(sender.Sender):  # type: ignore[misc]
         await _End(self, commit_result).do(node_id)
 
 
-async def _all(requests: Sequence[Coroutine[Any, Any, None]]) -> None:
-    """Most often one. Raises what the first raised that did, when all are at their end."""
-    if len(requests) == 1:
-        await requests[0]
-        return
-    for outcome in await asyncio.gather(*requests, return_exceptions=True):
-        if isinstance(outcome, BaseException):
-            raise outcome
-
-
 class _Produce(sender.SendProduceReqHandler):  # type: ignore[misc]
-    async def do(self, node_id: int) -> None:
-        """Before anything else is numbered, what the broker refused is taken back: see Producer."""
-        await super().do(node_id)
-        for tp, batch in self._batches.items():
-            if refused(batch.future):
-                self._sender._txn_manager.increment_sequence_number(tp, -batch.record_count)
-
     def create_request(self) -> Produce:
         records = {tp: batch.get_data_buffer() for tp, batch in self._batches.items()}
         return Produce(self._sender._txn_manager.transactional_id, self._sender._request_timeout_ms, records)

@@ -120,7 +120,7 @@ def test_a_sender_that_breaks_down_ends_its_transaction_only(kafka: Topics, monk
             epoch, _ = await output.take_over(lane)
             with monkeypatch.context() as patch:
                 patch.setattr(sender, "Produce", broken)
-                with pytest.raises(Transient, match="the sender of a transaction has failed"):
+                with pytest.raises(Transient):
                     await output.write(rows(epoch, b"lost"))
             with pytest.raises(Fenced):
                 await output.write(rows(epoch, b"late"))
