@@ -1,6 +1,6 @@
 """What a fetch brought of a partition, cut into the batches that brokers store.
 
-aiokafka's own, 0.14, has each batch check its CRC-32C by a table, which takes 0.3 µs of a record of 430 bytes: a
+aiokafka's own, 0.14, has each batch check its CRC-32C by a table, which takes 0.4 µs of a record of 760 bytes: a
 twentieth of all that a stream between topics does. google-crc32c has the processor do it, at 23 GB/s instead of 1.8.
 
 Format: https://kafka.apache.org/documentation/#recordbatch
