@@ -135,12 +135,14 @@ class Fetched:
         """A broker answers one fetch of a connection at a time. One that has to leave out a partition, because its
         records still wait here, would keep that partition's next one back if the others have nothing: it is put off
         until those records are taken. If nobody takes them, it is made, and ends soon."""
-        waiting = not self._fetcher._records.keys().isdisjoint(assignment.tps)
-        self._fetcher._fetch_max_wait_ms = min(_SOON_MS, self._patience) if waiting else self._patience
+        fetcher = self._fetcher
+        waiting = {fetcher._select_read_replica(tp) for tp in fetcher._records if tp in assignment.tps}
+        fetcher._fetch_max_wait_ms = min(_SOON_MS, self._patience) if waiting else self._patience
         fetches, *others = self._actions(assignment)
-        if waiting and self._taken:
-            self._taken = False
-            fetches = [(node, fetch) for node, fetch in fetches if not _at_end(fetch, assignment)]
+        if self._taken:
+            made = [(node, found) for node, found in fetches if node not in waiting or not _at_end(found, assignment)]
+            self._taken = len(made) == len(fetches)
+            return made, *others
         return fetches, *others
 
     def check(self) -> None:

@@ -7,7 +7,8 @@ import gc
 import weakref
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from aiokafka import TopicPartition
@@ -15,7 +16,7 @@ from aiokafka.record.legacy_records import LegacyRecordBatchBuilder
 from contract.stands import connected, run
 from kafka_sides import until
 
-from adapters.kafka.fetched import Chunk
+from adapters.kafka.fetched import Chunk, Fetched
 from adapters.kafka.recordset import RecordSet
 from gateway.core.stream import Batch, Credit, Token
 
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from kafka_sides import Sides
     from servers.kafka import Topics
 
-    from adapters.kafka.fetched import Fetched
     from adapters.kafka.input import KafkaInput
 
 
@@ -217,3 +217,38 @@ def test_a_chunk_of_messages_of_before_kafka_0_11(magic: int) -> None:
     found = Chunk(TopicPartition("t", 0), pieces, 2, 4, 1000).take(9, 1 << 30)
     assert found is not None
     assert [record.value for record in found[0]] == [b"2", b"3"]
+
+
+def test_a_fetch_is_put_off_for_records_of_the_same_broker_alone() -> None:
+    """P0 of broker 1 has records here; P1 of it and P2 of broker 2 are at their end, P3 of broker 1 is not."""
+    tps = [TopicPartition("t", number) for number in range(4)]
+    brokers = dict(zip(tps, (1, 1, 2, 1), strict=True))
+    assignment = SimpleNamespace(
+        tps=set(tps), state_value=lambda tp: SimpleNamespace(highwater=10 if tp != tps[3] else 11)
+    )
+    made: list[Any] = []
+    fetcher = SimpleNamespace(
+        _records={tps[0]: object()}, _prefetch_backoff=0.1, _fetch_max_wait_ms=500, _wait_consume_future=None,
+        _select_read_replica=brokers.get, _get_actions_per_node=lambda _: (list(made), {}, 0.1, False, []),
+        _notify=lambda _: None,
+    )  # fmt: skip
+    found = Fetched(SimpleNamespace(_fetcher=fetcher, _subscription=None, _coordinator=None))
+
+    def asked(*partitions: int) -> Any:
+        return SimpleNamespace(topics=[("t", [(number, 10, 1000) for number in partitions])])
+
+    def brokers_asked(*fetches: tuple[int, Any]) -> list[int]:
+        made[:] = fetches
+        return [node for node, _ in fetcher._get_actions_per_node(assignment)[0]]
+
+    assert brokers_asked((2, asked(2))) == [2]
+    assert brokers_asked((1, asked(1)), (2, asked(2))) == [2]
+    assert fetcher._fetch_max_wait_ms == 25
+    # nobody has taken anything since
+    assert brokers_asked((1, asked(1))) == [1]
+    found._go_on()
+    assert brokers_asked((1, asked(1, 3))) == [1]
+    found._go_on()
+    fetcher._records.clear()
+    assert brokers_asked((1, asked(0, 1)), (2, asked(2))) == [1, 2]
+    assert fetcher._fetch_max_wait_ms == 500
