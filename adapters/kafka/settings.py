@@ -68,7 +68,7 @@ class KafkaSource(Cluster, frozen=True, kw_only=True, forbid_unknown_fields=True
         Meta(
             ge=1,
             description="Bytes of one partition that are asked for at once; a single record may be larger. A partition"
-            " holds up to twice as much in memory.",
+            " holds up to twice as much in memory, and five times while large batches of it are in flight.",
         ),
     ] = MIB
     fetch_bytes_total: Annotated[
