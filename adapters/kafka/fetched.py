@@ -128,7 +128,7 @@ class Fetched:
         self._patience: int = self._fetcher._fetch_max_wait_ms
         self._actions: Final = self._fetcher._get_actions_per_node
         self._fetcher._get_actions_per_node = self._actions_with_patience
-        #: records, since fetches were last thought of
+        #: whether records were taken since a fetch was last put off
         self._taken = True
 
     def _actions_with_patience(self, assignment: Any) -> Any:

@@ -122,7 +122,7 @@ def test_a_batch_waits_for_no_fetch_when_nothing_is_in_flight(kafka: Topics, sid
             _, first = await next_batch(connector, Credit(3, 1 << 30))
             # from now on there are no fetches, as of a broker that is slow
             await until(lambda: fetched(connector)._fetcher._records)
-            connector._member.fetched._fetcher._records.clear()  # type: ignore[union-attr]
+            fetched(connector)._fetcher._records.clear()
             fetched(connector)._actions = lambda _: ([], {}, 60, False, [])
             reading = asyncio.create_task(next_batch(connector, Credit(20, 1 << 30)))
             await asyncio.sleep(0.1)

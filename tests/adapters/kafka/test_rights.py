@@ -28,11 +28,23 @@ TOPIC, GROUP, TRANSACTIONS = ResourceType.TOPIC, ResourceType.GROUP, ResourceTyp
 READ, WRITE = AclOperation.READ, AclOperation.WRITE
 #: what is denied, to do what with it, whether results and offsets are in one transaction, and what the stream then says
 RIGHTS = {
-    "reading the input": (TOPIC, "source", READ, True, "do not allow it.*TopicAuth|or this user may not see it"),
+    "reading the input": (
+        TOPIC,
+        "source",
+        READ,
+        True,
+        "input: .*(do not allow it.*TopicAuth|or this user may not see it)",
+    ),
     "seeing the input": (TOPIC, "source", AclOperation.ALL, True, "input: .*or this user may not see it"),
     "the group": (GROUP, "pipeline", READ, False, "input: .*do not allow it.*GroupAuth"),
     "the group of a transaction": (GROUP, "pipeline", READ, True, "do not allow it.*GroupAuth"),
-    "writing the output": (TOPIC, "target", WRITE, False, "output: .*do not allow it.*TopicAuth"),
+    "writing the output": (
+        TOPIC,
+        "target",
+        WRITE,
+        False,
+        "output: (writing|connecting) to .*do not allow it.*TopicAuth",
+    ),
     "writing in a transaction": (
         TOPIC,
         "target",
